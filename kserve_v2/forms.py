@@ -16,6 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory.remembered import Remembered
 from kserve_v2.messages import InferRequest, same_request
 from kserve_v2.scheduling.signature import ModelSignature
@@ -41,42 +42,27 @@ MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 _OVERHEAD_BYTES = 2048
 _GAP_BYTES = 512
 
-PREFIXED = -1
-"""The length of a gap: the byte before it says it."""
-
-MAX_PREFIXED = 127
-"""What such a byte says at most: above it would be the first of several."""
-
-MARKED = -2
-"""The length of a gap: something behind it tells where it ends."""
-
 # In a message that is not copied, a mark is looked for in so many bytes.
 _NEAR_BYTES = 64 * 1024
 
-# What makes a form decline: a value that is not what it was, or cut off.
-_DECLINED = (ValueError, TypeError, IndexError, OverflowError, struct.error)
+# What makes a form decline: a value that is not what it was, or cut off. The first is how codecs refuse one.
+_DECLINED = (InvalidArgumentError, ValueError, TypeError, IndexError, OverflowError, struct.error)
 
-
-class End(NamedTuple):
-    """Where a gap ends: `behind` bytes after the first `mark` that is `skipped` bytes after its start, or later."""
-
-    mark: bytes
-    skipped: int
-    behind: int
+Place = Callable[[Data, int], tuple[int, int]]
+"""Says of a message, and where the bytes before a gap end, where the gap begins and ends."""
 
 
 class Gap(NamedTuple):
-    """What may differ. `before`: the bytes that precede it, `fixed` of them. `length`: how many bytes it has, or
-    PREFIXED, or MARKED if its `end` says that. `name`: of the input that `read` makes of it; None for the request's id.
-    What `read` raises is one of `_DECLINED`.
+    """What may differ. `before`: the bytes that precede it, `fixed` of them. `place`: how many bytes it has, or what
+    finds it. `name`: of the input that `read` makes of it; None for the request's id. What both raise is one of
+    `_DECLINED`.
     """
 
     before: bytes
     fixed: int
-    length: int
+    place: int | Place
     name: str | None
     read: Callable[[Data], Any]
-    end: End | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,25 +101,14 @@ class Form(Generic[T]):
         request_id = noted.id
         position = 0
         try:
-            for before, fixed, length, name, read, end in self.gaps:
+            for before, fixed, place, name, read in self.gaps:
                 start = position + fixed
                 if data[position:start] != before:
                     return None
-                if length >= 0:
-                    position = start + length
-                elif end is None:
-                    size = data[start]
-                    start += 1
-                    position = start + size
-                    if size > MAX_PREFIXED:
-                        return None
+                if type(place) is int:
+                    position = start + place
                 else:
-                    mark, skipped, behind = end
-                    skipped += start
-                    found = data.index(mark, skipped) if type(data) is bytes else _find(data, mark, skipped)
-                    position = found + behind
-                    if position <= start:
-                        return None
+                    start, position = place(data, start)  # type: ignore[operator]
                 if name is None:
                     request_id = read(data[start:position])
                 else:
@@ -149,9 +124,23 @@ class Form(Generic[T]):
         )  # fmt: skip
 
 
-def _find(data: Data, mark: bytes, start: int) -> int:
-    """`data.index`, which views do not have. Raises ValueError also if the next mark is far."""
-    return bytes(data[start : start + _NEAR_BYTES]).index(mark) + start
+def until(mark: bytes, skipped: int, behind: int) -> Place:
+    """A gap that ends `behind` bytes after the first `mark` that is `skipped` bytes after its start, or later."""
+
+    def place(data: Data, start: int) -> tuple[int, int]:
+        found = start + skipped
+        # Views have no `index`, and there is none in what is far.
+        found = (
+            data.index(mark, found)
+            if type(data) is bytes
+            else bytes(data[found : found + _NEAR_BYTES]).index(mark) + found
+        )
+        end = found + behind
+        if end <= start:
+            raise ValueError
+        return start, end
+
+    return place
 
 
 class Alike(Generic[T]):

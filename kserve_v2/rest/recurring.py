@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kserve_v2.forms import MARKED, Data, End, Form, Forms, Gap, bare, raw_reader
+from kserve_v2.forms import Data, Form, Forms, Gap, bare, raw_reader, until
 from kserve_v2.messages import InferRequest
 from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.heads import Body, InferHead
@@ -111,15 +111,15 @@ class _Place(NamedTuple):
 def _gap(place: _Place, before: bytes, value: bytes, behind: bytes, request: InferRequest) -> Gap:
     """The gap in which `value` is."""
     if place.name is None:
-        return Gap(before, len(before), MARKED, None, orjson.loads, End(b'"', 1, 1))
+        return Gap(before, len(before), until(b'"', 1, 1), None, orjson.loads)
     mark = _MARK.search(behind)
     assert mark is not None  # noqa: S101 - it is in an object, which ends
     numbers, depth = orjson.loads(value), 1
     while numbers and type(numbers[0]) is list:
         numbers, depth = numbers[0], depth + 1
     array = request.inputs[place.name]
-    end = End(mark.group(), 0, -mark.start())
-    return Gap(before, len(before), MARKED, place.name, numbers_reader(array, depth), end)
+    end = until(mark.group(), 0, -mark.start())
+    return Gap(before, len(before), end, place.name, numbers_reader(array, depth))
 
 
 def numbers_reader(like: Array, depth: int) -> Callable[[Data], Array]:

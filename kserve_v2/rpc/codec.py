@@ -6,6 +6,7 @@ Outputs always travel in `raw_output_contents`, as Triton's do. The texts of the
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from kserve_v2.tensors.announced import AnnouncedInput, named_twice, unknown_dat
 from kserve_v2.tensors.classification import classify
 from kserve_v2.tensors.datatypes import BOOL, BY_DTYPE, BY_NAME, BYTES, FP32, FP64, Array
 from kserve_v2.tensors.numbers import array_of_numbers
-from kserve_v2.tensors.raw import array_over, decode_raw_tensor, encode_raw_tensor
+from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
 from kserve_v2.tensors.strings import bytes_array
 
 # Datatypes whose typed contents are on the wire what they are in memory, with the numbers of their fields.
@@ -147,38 +148,38 @@ def _decode_input(
     check_dimensions(tensor.shape, tensor.name)
     announced = AnnouncedInput(tensor.name, datatype, list(tensor.shape), request.model_name, request.id)
     if raw is None:
-        return _decode_contents(announced, tensor.contents)
+        return decode_contents(announced, tensor.contents)
     return decode_raw_tensor(announced, raw)
 
 
-def _decode_contents(announced: AnnouncedInput, contents: pb.InferTensorContents) -> Array:
-    """An array of a typed contents field. Raises InvalidArgumentError if another field is filled, or the
-    count is wrong.
+def decode_contents(announced: AnnouncedInput, contents: pb.InferTensorContents) -> Array:
+    """An array of a typed contents field. Raises InvalidArgumentError if another field is filled, the count is wrong,
+    or a number is out of range.
     """
     datatype = announced.datatype
-    for field, _ in contents.ListFields():
+    count = announced.element_count()
+    number = _ALIKE.get(datatype)
+    if number is not None and count:
+        # To ask protobuf for one element after the other takes ten times as long.
+        before = wire.head(number, count * datatype.item_size)
+        data = contents.SerializeToString()
+        if len(data) == len(before) + count * datatype.item_size and data.startswith(before):
+            return np.ndarray(announced.shape, datatype.dtype, data, len(before)).copy()
+        # Some of it is in another field, or one that we do not know, or there are more of them or less.
+    values: Any = ()
+    for field, values in contents.ListFields():  # noqa: B007 - of the only one, or there is an error
         if field.name != datatype.contents_field:
             raise InvalidArgumentError(
                 f"unexpected explicit tensor data for input tensor '{announced.name}' for model "
                 f"'{announced.model_name}': {field.name} is filled, but datatype '{datatype.name}' expects "
                 f"{datatype.contents_field or 'raw_input_contents'}"
             )
-    values = getattr(contents, datatype.contents_field) if datatype.contents_field else ()
     if datatype is BYTES:
         return bytes_array(announced, list(values))
-    count = announced.element_count()
     if len(values) != count:
         raise announced.size_mismatch(count * datatype.item_size, len(values) * datatype.item_size)
     if not count:
         return np.empty(announced.shape, datatype.dtype)
-    field_number = _ALIKE.get(datatype)
-    if field_number is not None:
-        # To ask protobuf for one element after the other takes ten times as long.
-        before = wire.head(field_number, count * datatype.item_size)
-        data = contents.SerializeToString()
-        # Otherwise there are fields in it that we do not know.
-        if len(data) == len(before) + count * datatype.item_size:
-            return array_over(data[len(before) :], datatype.dtype, announced.shape).copy()
     try:
         return array_of_numbers(values[:], datatype.dtype).reshape(announced.shape)
     except (OverflowError, struct.error):

@@ -1,40 +1,35 @@
-"""The forms of `ModelInferRequest`: what differs is the field `id`, and the raw contents of the inputs, or their typed
-contents where each element takes the same number of bytes. See `kserve_v2.forms`.
+"""The forms of `ModelInferRequest`: what differs is the field `id`, and the contents of the inputs, raw or typed. See
+`kserve_v2.forms`.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
-
-import numpy as np
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.forms import MAX_PREFIXED, PREFIXED, Data, Form, Forms, Gap, bare, raw_reader
+from kserve_v2.forms import Data, Form, Forms, Gap, Place, bare, raw_reader
 from kserve_v2.messages import InferRequest
 from kserve_v2.rpc.calls import Serialized
-from kserve_v2.rpc.wire import Part, parts, tag
+from kserve_v2.rpc.codec import decode_contents
+from kserve_v2.rpc.status import parse
+from kserve_v2.rpc.wire import Part, parts, read_varint, tag
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.tensors.datatypes import BOOL, FP32, FP64, Array
-
-_Tensor = pb.ModelInferRequest.InferInputTensor
+from kserve_v2.tensors.announced import AnnouncedInput
+from kserve_v2.tensors.datatypes import Array, datatype_of
 
 _ID = pb.ModelInferRequest.ID_FIELD_NUMBER
 _INPUTS = pb.ModelInferRequest.INPUTS_FIELD_NUMBER
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
-_CONTENTS = _Tensor.CONTENTS_FIELD_NUMBER
+_CONTENTS = pb.ModelInferRequest.InferInputTensor.CONTENTS_FIELD_NUMBER
 
-# The fields of typed contents whose elements are as long in a message as in an array.
-_TYPED = {
-    datatype.name: pb.InferTensorContents.DESCRIPTOR.fields_by_name[datatype.contents_field].number
-    for datatype in (FP32, FP64, BOOL)
-}
-
-# A request is decoded each time if it has more fields than this.
+# A request is decoded each time if it has more fields than this, or so much before typed contents.
 _MAX_PARTS = 64
+_MAX_DESCRIBED_BYTES = 256
 
 # The fewest bytes that a field takes: its tag and its length.
 _MIN_FIELD_BYTES = 2
-_ID_TAG = tag(_ID)
+_MORE = 0x80
 _MODEL_NAME = tag(pb.ModelInferRequest.MODEL_NAME_FIELD_NUMBER)
 
 RpcForm = Form[None]
@@ -74,69 +69,76 @@ def form_of(
         each.parameters for each in message.outputs
     ):
         return None
-    tensors = _tensors(data, found, message)
     ids = [part for part in found if part.field == _ID]
-    if tensors is None or len(ids) > 1:
+    raw = [part for part in found if part.field == _RAW]
+    if len(ids) > 1 or (raw and any(tensor.HasField("contents") for tensor in message.inputs)):
         return None
-    named: list[tuple[Part, str | None]] = [(part, None) for part in ids]
-    named += zip(tensors, request.inputs, strict=True)
+    places = [_Varying(part.length_at, part.end, _delimited, None, _text) for part in ids]
+    tensors = raw or [part for part in found if part.field == _INPUTS]
+    if len(tensors) != len(request.inputs):
+        return None
+    for part, (name, array) in zip(tensors, request.inputs.items(), strict=True):
+        of_input = _raw(part, name, array) if raw else _typed(data, part, name, array)
+        if of_input is None:
+            return None
+        places.append(of_input)
     gaps, position = [], 0
-    for part, name in sorted(named):
-        length, start = part.end - part.start, part.start
-        read: Callable[[Data], Any] = _text
-        if name is not None:
-            array = request.inputs[name]
-            read = _reader(array, typed=part.field != _RAW)
-        elif data[start - 2] == _ID_TAG and length == data[start - 1] <= MAX_PREFIXED:
-            # A length in more bytes than it needs would be another one with another last byte.
-            length, start = PREFIXED, start - 1
+    for start, end, place, name_of, read in sorted(places, key=itemgetter(0)):
         before = bytes(data[position:start])
-        gaps.append(Gap(before, len(before), length, name, read))
-        position = part.end
+        gaps.append(Gap(before, len(before), place, name_of, read))
+        position = end
     return Form(tuple(gaps), bytes(data[position:]), bare(request), signature, None)
 
 
-def _tensors(data: Serialized, found: list[Part], message: pb.ModelInferRequest) -> list[Part] | None:
-    """Where the contents of the inputs are, in their order. None if there are not just as many."""
-    tensors = [part for part in found if part.field == _RAW]
-    if not tensors:
-        inputs = (part for part in found if part.field == _INPUTS)
-        typed = (
-            _typed(data, part, each.datatype) for part, each in zip(inputs, message.inputs, strict=False)
-        )
-        tensors = [part for part in typed if part is not None]
-    elif any(tensor.HasField("contents") for tensor in message.inputs):
+class _Varying(NamedTuple):
+    """A part of a message that may differ: where it is, and the rest of its gap."""
+
+    start: int
+    end: int
+    place: int | Place
+    name: str | None
+    read: Callable[[Data], Any]
+
+
+def _raw(part: Part, name: str, array: Array) -> _Varying:
+    return _Varying(part.start, part.end, array.nbytes, name, raw_reader(array.dtype, array.shape))
+
+
+def _typed(data: Serialized, part: Part, name: str, array: Array) -> _Varying | None:
+    """The typed contents of an input, if all of them are at its end. Their length varies, and with it the input's."""
+    found = parts(data[part.start : part.end], _MAX_PARTS)
+    fields = [each.field for each in found or ()]
+    if not found or fields[-1] != _CONTENTS or fields.count(_CONTENTS) != 1:
         return None
-    return tensors if len(tensors) == len(message.inputs) else None
+    before = bytes(data[part.start : part.start + found[-1].length_at])
+    size = len(before)
+    if size > _MAX_DESCRIBED_BYTES:
+        return None
+    announced = AnnouncedInput(name, datatype_of(array), array.shape, "", "")
 
-
-def _typed(data: Serialized, tensor: Part, datatype: str) -> Part | None:
-    """Where the typed contents of an input are; None if not all of them are in one place."""
-    place: Part | None = tensor
-    for field in (_CONTENTS, _TYPED.get(datatype)):
-        inner = parts(data[place.start : place.end], _MAX_PARTS) if place is not None else None
-        of_field = [part for part in inner or () if part.field == field]
-        if place is None or len(of_field) != 1:
-            return None
-        _, start, end = of_field[0]
-        place = Part(tensor.field, place.start + start, place.start + end)
-    return place
-
-
-def _reader(like: Array, *, typed: bool) -> Callable[[Data], Array]:
-    """Reads the contents of a tensor."""
-    raw = raw_reader(like.dtype, like.shape)
+    def place(data: Data, position: int) -> tuple[int, int]:
+        start, end = _delimited(data, position)
+        position = start + size
+        if data[start:position] != before:
+            raise ValueError
+        contents = _delimited(data, position)
+        if contents[1] != end:
+            raise ValueError
+        return contents
 
     def read(data: Data) -> Array:
-        # Models get an array of their own, as of all typed contents.
-        array = raw(data).copy()
-        if like_booleans and array.view(np.uint8).max(initial=0) > 1:
-            # It has a byte of a longer number.
-            raise ValueError
-        return array
+        return decode_contents(announced, parse(data, pb.InferTensorContents))
 
-    like_booleans = like.dtype == BOOL.dtype
-    return read if typed else raw
+    return _Varying(part.length_at, part.end, place, name, read)
+
+
+def _delimited(data: Data, position: int) -> tuple[int, int]:
+    """A gap whose length stands before it."""
+    size = data[position]
+    start = position + 1
+    if size >= _MORE:
+        size, start = read_varint(data, position)
+    return start, start + size
 
 
 def _text(data: Data) -> str:

@@ -54,9 +54,10 @@ def text(field: int, value: str) -> bytes:
 
 
 class Part(NamedTuple):
-    """A length-delimited field: its number, and where its content is."""
+    """A length-delimited field: its number, and where its length and its content are."""
 
     field: int
+    length_at: int
     start: int
     end: int
 
@@ -71,12 +72,13 @@ def parts(data: Serialized, max_parts: int) -> list[Part] | None:
         byte = data[position]
         if byte & 0x87 != LENGTH_DELIMITED or len(found) == max_parts:
             return None
+        length_at = position + 1
         try:
-            length, start = read_varint(data, position + 1)
+            length, start = read_varint(data, length_at)
         except IndexError:
             return None
         position = start + length
         if position > size:
             return None
-        found.append(Part(byte >> 3, start, position))
+        found.append(Part(byte >> 3, length_at, start, position))
     return found

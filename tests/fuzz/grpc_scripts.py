@@ -46,6 +46,24 @@ class Script:
 _METHODS = [*["ModelInfer"] * 8, "ModelStreamInfer", "ServerLive"]
 
 
+TYPED: dict[str, tuple[int, int, int]] = {
+    "BOOL": (1, 0, 1),
+    "INT8": (2, -(2**7), 2**7 - 1),
+    "INT16": (2, -(2**15), 2**15 - 1),
+    "INT64": (3, -(2**63), 2**63 - 1),
+    "UINT8": (4, 0, 2**8 - 1),
+    "UINT16": (4, 0, 2**16 - 1),
+    "UINT32": (4, 0, 2**32 - 1),
+    "UINT64": (5, 0, 2**64 - 1),
+    "FP64": (7, -999, 999),
+}
+"""By datatype, for models of one input, which have its name in lower case: the field of typed contents, and the least
+and the largest number that is sent.
+"""
+
+_INT32, _FP32 = (2, -(2**31), 2**31 - 1), (6, -999, 999)
+_FLOATS = {6: "<f", 7: "<d"}
+
 # --- messages -----------------------------------------------------------------------------------------------------
 
 
@@ -69,7 +87,8 @@ def serialized(rng: random.Random, fields: Fields) -> bytes:
 def message(rng: random.Random, values: random.Random) -> Fields:
     """A request with raw or typed contents; what `rng` decides is the same for all calls of one kind."""
     model, names, datatype, columns = rng.choice(
-        [("now", ["IN"], "FP32", 3), ("two", ["A", "B"], "INT32", 2)]
+        [("now", ["IN"], "FP32", 3), ("two", ["A", "B"], "INT32", 2)] * 3
+        + [(each.lower(), ["IN"], each, 3) for each in TYPED]
     )
     rows = rng.randint(1, 2)
     fields: Fields = [(1, model.encode())]
@@ -77,13 +96,14 @@ def message(rng: random.Random, values: random.Random) -> Fields:
         fields.append((2, b"1"))
     if rng.random() < 0.7:
         fields.append((3, b"r%d" % values.randrange(10_000)))
-    typed = rng.random() < 0.3
+    typed = datatype in TYPED or rng.random() < 0.3
     for name in names:
         tensor = pb.ModelInferRequest.InferInputTensor(name=name, datatype=datatype, shape=[rows, columns])
+        described = tensor.SerializeToString()
         if typed:
-            contents = tensor.contents.fp32_contents if datatype == "FP32" else tensor.contents.int_contents
-            contents.extend(values.randint(-999, 999) for _ in range(rows * columns))
-        fields.append((5, tensor.SerializeToString()))
+            found = contents(values, datatype, rows * columns)
+            described += varint(5 << 3 | 2) + varint(len(found)) + found
+        fields.append((5, described))
     if rng.random() < 0.2:
         output = pb.ModelInferRequest.InferRequestedOutputTensor(name="OUT" if model == "now" else "X")
         fields.append((6, output.SerializeToString()))
@@ -92,6 +112,34 @@ def message(rng: random.Random, values: random.Random) -> Fields:
         numbers = [values.randint(-999, 999) for _ in range(rows * columns)]
         fields.append((7, np.array(numbers, dtype).tobytes()))
     return fields
+
+
+def contents(values: random.Random, datatype: str, count: int) -> bytes:
+    """Typed contents, mostly as a client writes them."""
+    number, least, largest = TYPED.get(datatype, _FP32 if datatype == "FP32" else _INT32)
+    unusual = values.random() < 0.2
+    numbers = [
+        values.choice([least, largest, 0, values.randint(least, largest), values.randint(0, min(largest, 9))])
+        for _ in range(count + (values.choice([-1, 0, 0, 1]) if unusual else 0))
+    ]
+    if unusual and number not in _FLOATS and values.random() < 0.5:
+        numbers[-1] = values.choice([least - 1, largest + 1])
+    size = values.choice([1, 2, 5, 10, 11]) if unusual else 1
+    each = [
+        struct.pack(_FLOATS[number], one) if number in _FLOATS else varint(one % 2**64, size)
+        for one in numbers
+    ]
+    form = (
+        values.choice(["packed", "packed", "not packed", "in two", "with another"]) if unusual else "packed"
+    )
+    if form == "not packed":
+        wire_type = {6: 5, 7: 1}.get(number, 0)
+        return b"".join(varint(number << 3 | wire_type) + one for one in each)
+    half = len(each) // 2 if form == "in two" else len(each)
+    packed = [(number, b"".join(each[:half])), (number, b"".join(each[half:]))]
+    if form == "with another":
+        packed[1] = (values.choice([2, 3, 8, 15]), b"\x01")
+    return b"".join(varint(field << 3 | 2) + varint(len(data)) + data for field, data in packed if data)
 
 
 def edited(rng: random.Random, values: random.Random, fields: Fields) -> Fields:

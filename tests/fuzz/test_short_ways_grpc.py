@@ -15,7 +15,7 @@ import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from tests.conftest import RunningServer, StartServer, WriteModel
-from tests.fuzz.grpc_scripts import Asked, Script, frame, script
+from tests.fuzz.grpc_scripts import TYPED, Asked, Script, frame, script
 from tests.fuzz.short_ways import PING, write_identity
 from tests.integration import handlers
 
@@ -117,6 +117,8 @@ class Player:
 def repository(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) -> Path:
     root = tmp_path_factory.mktemp("short-ways")
     write_identity(root / "now")
+    for datatype in TYPED:
+        write_identity(root / datatype.lower(), datatype)
     write_model(root, "two", handlers.TWO)
     return root
 
@@ -163,6 +165,6 @@ def _check_is_its_own(body: bytes, asked: Asked) -> None:
             response = found.infer_response
         request = pb.ModelInferRequest.FromString(asked.message)
         assert (response.id, response.model_name) == (request.id, request.model_name)
-        if request.model_name == "now" and request.raw_input_contents:
+        if request.model_name != "two" and request.raw_input_contents:
             # As in Triton, what follows is of no interest.
             assert response.raw_output_contents == request.raw_input_contents[:1]
