@@ -23,6 +23,7 @@ from benchmarks.cases.add_sub import ROW_SHAPE, add_sub_inputs, grpc_add_sub, re
 from benchmarks.load.exchange import grpc_raw, rest_json
 from benchmarks.load.generator import Load
 from benchmarks.load.h2load import H2load
+from benchmarks.load.least import kernel_us
 from benchmarks.load.wrk import Wrk
 from benchmarks.processes import Child, child, serve
 from benchmarks.result import Spread
@@ -30,6 +31,8 @@ from benchmarks.result import Spread
 _ANSWER_BYTES = "200"  # about as long as the answers of add_sub
 _MODEL = Path(__file__).parent.parent / "model_repository" / "add_sub"
 _SINGLE = 'parameters { key: "home" value { string_value: "single" } }\n'
+# What two processes should bring.
+_TIMES = 1.6
 _PROTOCOLS = ("REST", "gRPC")
 
 Run = Callable[[int, int], Load]
@@ -70,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     print(f"{cpus} CPUs; the load generators have {options.threads} thread(s)", flush=True)
     with tempfile.TemporaryDirectory(prefix="kserve-v2-cores-") as directory:
         found = _measure(Path(directory), options)
-    for line in report(found, cpus):
+        least_us = _least_us(Path(directory), max(options.connections), options.seconds)
+    for line in (*report(found, cpus), "", *generator_report(found, least_us)):
         print(line)
     return 0
 
@@ -103,6 +107,15 @@ def _run(process: Child, run: Run, connections: int, seconds: int) -> Measured:
     if before is None or after is None:
         return Measured(load, None)
     return Measured(load, 1e6 * (after - before) / load.requests)
+
+
+def _least_us(directory: Path, connections: int, seconds: int) -> float:
+    """See `kernel_us`, for a request over REST."""
+    with child(
+        ["benchmarks.load.trivial", "rest", _ANSWER_BYTES, "1"], {"REST"}, directory / "trivial.log"
+    ) as trivial:
+        exchange = rest_json(trivial.urls["REST"], "add_sub", add_sub_inputs(ROW_SHAPE))
+        return kernel_us(exchange, connections, seconds)
 
 
 @contextmanager
@@ -165,6 +178,24 @@ def report(found: Mapping[Case, Sequence[Measured]], cpus: int) -> Iterator[str]
             f"| {case.protocol}, {case.who} | {case.connections} | {case.processes} "
             f"| {rate.median:,.0f} ({rate.low:,.0f} to {rate.high:,.0f}) | {times} | {fits} | {p50 / 1000:.2f} ms "
             f"| {p99 / 1000:.2f} ms | {f'{Spread.of(cpu).median:.0f} µs' if cpu else ''} | {busy:.2f} CPU |"
+        )
+
+
+def generator_report(found: Mapping[Case, Sequence[Measured]], least_us: float) -> Iterator[str]:
+    """What the generators cost, and how busy they are when so many processes are asked for 1.6 times as much as one."""
+    yield (
+        f"To write a request over REST to a socket and to read the answer costs the kernel {least_us:.1f} µs of CPU "
+        "time on the generator's side."
+    )
+    for case, rounds in sorted(found.items()):
+        if case.who != "server" or case.processes != 1:
+            continue
+        wanted = _TIMES * Spread.of(each.load.per_second for each in rounds).median
+        own_us = 1e6 * Spread.of(each.load.busy / each.load.per_second for each in rounds).median
+        least = f", {wanted * least_us / 1e6:.2f} CPU at the least" if case.protocol == "REST" else ""
+        yield (
+            f"{case.protocol}, {case.connections} connections: the generator takes {own_us:.1f} µs per request; for "
+            f"{_TIMES} times the throughput of one process it would take {wanted * own_us / 1e6:.2f} CPU{least}."
         )
 
 

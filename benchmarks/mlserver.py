@@ -16,11 +16,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 
 from benchmarks.load.exchange import RestExchange
 from benchmarks.load.wrk import Wrk
-from benchmarks.torchserve import Rounds, Seen, cpu_ns
+from benchmarks.torchserve import Rounds, Seen, cells, cpu_ns
 from tests.mlserver.compare import free_ports, start
 
 CONNECTIONS = (1, 16)
@@ -105,21 +104,6 @@ HEAD = """| MLServer's parallel_workers | connections | MLServer | here | throug
 |---|---|---|---|---|---|"""
 
 
-def line(workers: int, connections: int, rounds: Rounds) -> str:
-    """One of the table. A ratio above 1 is in this server's favour."""
-    sides = [
-        f"{median(each[side].per_second for each in rounds):,.0f}/s, "
-        f"{median(each[side].cpu_us for each in rounds):,.0f} us"
-        for side in (0, 1)
-    ]
-    ratios = sorted(ours.per_second / theirs.per_second for theirs, ours in rounds)
-    cpu = median(theirs.cpu_us / ours.cpu_us for theirs, ours in rounds)
-    return (
-        f"| {workers} | {connections} | {sides[0]} | {sides[1]} | "
-        f"{median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f}) | {cpu:.1f} |"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("ours", type=Path, help="the bin folder of this server's environment")
@@ -133,7 +117,7 @@ def main() -> None:
     for workers in WORKERS:
         ours, theirs = options.ours.absolute(), options.theirs.absolute()
         for connections, rounds in measure(ours, theirs, workers, options.seconds, options.rounds).items():
-            print(line(workers, connections, rounds), flush=True)
+            print(f"| {workers} | {connections} | {cells(rounds)} |", flush=True)
 
 
 if __name__ == "__main__":
