@@ -30,6 +30,25 @@ def pack(name: str, array: Array) -> bytes:
     return b"".join(parts)
 
 
+# Of more elements it takes too long to say how long they are.
+_FEW = 16
+
+
+def pack_few(array: Array, room: int) -> bytes | None:
+    """As `pack`; None for more than a few elements, or `room` bytes, or elements that are not bytes."""
+    if array.size == 1:
+        element = array.item()
+        if type(element) is not bytes or len(element) > room:
+            return None
+        return _LENGTH.pack(len(element)) + element
+    if array.size > _FEW:
+        return None
+    elements = array.reshape(-1).tolist()
+    if any(type(each) is not bytes for each in elements) or sum(map(len, elements)) > room:
+        return None
+    return b"".join([part for each in elements for part in (_LENGTH.pack(len(each)), each)])
+
+
 def unpack(name: str, data: bytes, count: int, shape: tuple[int, ...]) -> Array:
     """`data` is nobody else's, or what has been checked could change before it is used. Raises ProtocolError."""
     size, offset = len(data), 0

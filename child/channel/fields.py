@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
+from ..json_text import dumps, loads
 from .messages import MessageError, ProtocolError
-
-# Characters beyond ASCII are escaped, lone surrogates as well.
-_to_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def encode(fields: Mapping[str, Any]) -> bytes:
     """Raises MessageError for what JSON does not have."""
     try:
-        return _to_json(fields).encode("ascii")
+        return dumps(fields)
     except (TypeError, ValueError, RecursionError) as error:
         raise MessageError(f"the fields of a message cannot be written as JSON: {error}") from error
 
@@ -23,7 +20,7 @@ def encode(fields: Mapping[str, Any]) -> bytes:
 def decode(encoded: memoryview) -> dict[str, Any]:
     """Raises ProtocolError for anything but an object."""
     try:
-        fields = json.loads(str(encoded, "ascii"))
+        fields = loads(bytes(encoded))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"the fields of a message are not JSON: {error}") from error
     if not isinstance(fields, dict):

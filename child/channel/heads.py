@@ -12,8 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from . import byte_tensors
 from .datatypes import BYTES, DTYPES, ITEM_SIZES, NAMES, NUMBERS
 from .messages import Array, MessageError, ProtocolError
+from .places import SIZE
 from .recent import Recent
 
 # Tensors that travel together begin at multiples of this, which suits every datatype.
@@ -34,7 +36,7 @@ _SHAPES = [struct.Struct(f"<{dimensions}q") for dimensions in range(MAX_DIMENSIO
 
 class Tensor(NamedTuple):
     """One tensor of a message. `dtype` is None where this interpreter has none for the datatype. `size`: its bytes on
-    the way; -1 of BYTES, whose elements say. `offset`: where it lies if the head is `inline`.
+    the way; -1 of BYTES, whose elements say. `offset`: where it lies if the head is `inline`, and has no texts.
     """
 
     name: str
@@ -47,29 +49,73 @@ class Tensor(NamedTuple):
 
 
 class Head(NamedTuple):
-    """The tensors of one message. `inline`: all of them always travel in the message itself, one after the other, in
-    `size` bytes, `padding` behind each.
+    """The tensors of one message. `inline`: all of them travel in the message itself, one after the other, unless texts
+    among them are too long. `texts`: how many tensors are BYTES. `size`: the bytes of the others, with `padding` behind
+    each, which is None behind texts: there it depends on them.
     """
 
     encoded: bytes
     groups: list[list[Tensor]]
     inline: bool
+    texts: int
     size: int
-    padding: list[bytes]
+    padding: list[bytes | None]
 
-    def pack(self, groups: Sequence[Mapping[str, Array]]) -> bytes:
-        """The data of tensors that have this head, which is `inline`."""
+    def pack(self, groups: Sequence[Mapping[str, Array]]) -> tuple[bytes, bytes] | None:
+        """The places and the data of tensors that have this head, which is `inline`; None where they may be too long to
+        travel in the message.
+        """
+        sizes: list[bytes] = []
         parts: list[bytes] = []
         paddings = iter(self.padding)
+        room = INLINE_BYTES - self.size
         for group in groups:
             for array in group.values():
-                parts += (array.tobytes(), next(paddings))
-        return b"".join(parts)
+                padding = next(paddings)
+                if padding is not None:
+                    parts += (array.tobytes(), padding)
+                    continue
+                packed = byte_tensors.pack_few(array, room)
+                if packed is None:
+                    return None
+                padding = bytes(-len(packed) % ALIGNMENT)
+                room -= len(packed) + len(padding)
+                sizes.append(SIZE.pack(len(packed)))
+                parts += (packed, padding)
+        return (b"".join(sizes), b"".join(parts)) if room >= 0 else None
 
-    def unpack(self, data: bytearray) -> list[dict[str, Array]]:
-        """Arrays over `data`, which is what `pack` has made."""
-        array = np.ndarray
+    def unpack(self, places: memoryview, inline: memoryview) -> list[dict[str, Array]]:
+        """Arrays of what `pack` has made. Raises ProtocolError for anything else."""
+        if self.texts:
+            return self._unpack_texts(places, inline)
+        if places or len(inline) != self.size:
+            raise ProtocolError(f"tensors of {self.size} bytes in {len(inline)}")
+        array, data = np.ndarray, bytearray(inline)
         return [{t.name: array(t.shape, t.dtype, data, t.offset) for t in group} for group in self.groups]
+
+    def _unpack_texts(self, places: memoryview, inline: memoryview) -> list[dict[str, Array]]:
+        sizes = SIZE.iter_unpack(places)
+        data = bytearray(inline) if self.texts < len(self.padding) else b""
+        groups: list[dict[str, Array]] = []
+        end, most = 0, len(inline)
+        for tensors in self.groups:
+            group: dict[str, Array] = {}
+            for tensor in tensors:
+                offset, size = end, tensor.size
+                if size < 0:
+                    (size,) = next(sizes)
+                end += size + -size % ALIGNMENT
+                if end > most:
+                    raise ProtocolError(f"tensor '{tensor.name}' is cut off")
+                if tensor.number == BYTES:
+                    text = bytes(inline[offset : offset + size])
+                    group[tensor.name] = byte_tensors.unpack(tensor.name, text, tensor.elements, tensor.shape)
+                else:
+                    group[tensor.name] = np.ndarray(tensor.shape, tensor.dtype, data, offset)
+            groups.append(group)
+        if end != most:
+            raise ProtocolError(f"{most - end} bytes behind the last tensor")
+        return groups
 
 
 class Heads:
@@ -191,14 +237,19 @@ def _tensor(name: str, number: int, shape: tuple[int, ...]) -> Tensor:
 
 
 def _head(encoded: bytes, groups: list[list[Tensor]]) -> Head:
-    inline, size = True, 0
+    inline, size, texts = True, 0, 0
     placed: list[list[Tensor]] = []
-    padding: list[bytes] = []
+    padding: list[bytes | None] = []
     for group in groups:
         placed.append([])
         for tensor in group:
             placed[-1].append(tensor._replace(offset=size))
-            padding.append(bytes(-tensor.size % ALIGNMENT))
-            size += tensor.size + len(padding[-1])
-            inline = inline and tensor.size >= 0 and size <= INLINE_BYTES and tensor.dtype is not None
-    return Head(encoded, placed, inline, size, padding)
+            if tensor.number == BYTES:
+                texts += 1
+                padding.append(None)
+                continue
+            behind = bytes(-tensor.size % ALIGNMENT)
+            padding.append(behind)
+            size += tensor.size + len(behind)
+            inline = inline and size <= INLINE_BYTES and tensor.dtype is not None
+    return Head(encoded, placed, inline, texts, size, padding)

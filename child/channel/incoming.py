@@ -80,10 +80,8 @@ class Incoming:
 
     def read(self, head: Head, places: memoryview, inline: memoryview) -> Groups:
         """The tensors. Raises ProtocolError, and MessageError if this side cannot have them."""
-        if head.inline:
-            if places or len(inline) != head.size:
-                raise ProtocolError(f"tensors of {head.size} bytes in {len(inline)}")
-            return head.unpack(bytearray(inline))
+        if head.inline and (not head.texts or len(places) == head.texts * SIZE.size):
+            return head.unpack(places, inline)
         found: dict[int, _Place] = {}
         try:
             return self._read(head, places, inline, found)
@@ -94,8 +92,7 @@ class Incoming:
             found.clear()
 
     def _read(self, head: Head, places: memoryview, inline: memoryview, found: dict[int, _Place]) -> Groups:
-        byte_count = sum(tensor.number == BYTES for group in head.groups for tensor in group)
-        records = len(places) - byte_count * SIZE.size
+        records = len(places) - head.texts * SIZE.size
         if records < 0 or records % PLACE.size:
             raise ProtocolError(f"the places of tensors have {len(places)} bytes")
         sizes = SIZE.iter_unpack(places[: len(places) - records])

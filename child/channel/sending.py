@@ -64,8 +64,8 @@ class Sender:
         """
         if head is None:
             self._write(kind, number, fields, later=later)
-        elif head.inline:
-            self._write(kind, number, fields, head.encoded, b"", head.pack(groups), later=later)
+        elif head.inline and (packed := head.pack(groups)) is not None:
+            self._write(kind, number, fields, head.encoded, *packed, later=later)
         else:
             return self._send_placed(kind, number, fields, head, groups, give=give, later=later)
         return False

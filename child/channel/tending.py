@@ -47,8 +47,10 @@ class Tender:
 
     def wake(self) -> None:
         """There is something to do. May be called by a finalizer."""
-        with contextlib.suppress(RuntimeError):  # it has been woken already
-            self._awake.release()
+        # Most of the time it has been woken already.
+        if self._awake.locked():
+            with contextlib.suppress(RuntimeError):  # by somebody else, meanwhile
+                self._awake.release()
 
     def _run(self) -> None:
         while True:

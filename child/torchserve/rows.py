@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 from uuid import uuid4
 
-from ..json_text import read
+from ..json_text import loads
 from .packing import CONTENT_TYPE, INPUT, Field, unpack
 
 Json = dict[str, Any]
@@ -72,7 +72,7 @@ def _value(field: Field, decode: bool) -> Any:
         kind = kind.strip().lower()
         try:
             if kind.startswith("application/json"):
-                return read(bytes(field.value))
+                return loads(bytes(field.value))
             if kind.startswith("text/"):
                 return bytes(field.value).decode("utf-8")
         except (ValueError, RecursionError):

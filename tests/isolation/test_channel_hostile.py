@@ -208,6 +208,14 @@ MALFORMED: dict[str, tuple[bytes, str]] = {
         packed(head=make([TEXT]).encoded, places=SIZE.pack(16), inline=bytes(16)),
         "8 bytes behind its last element",
     ),
+    "bytes behind the last text": (
+        packed(head=make([TEXT]).encoded, places=SIZE.pack(8), inline=bytes(24)),
+        "16 bytes behind the last tensor",
+    ),
+    "a number behind a text that is not there": (
+        packed(head=make([{**TEXT, "y": np.zeros(3)}]).encoded, places=SIZE.pack(8), inline=bytes(24)),
+        "'y' is cut off",
+    ),
     "a segment that was not announced": (packed(head=HEAD, places=PLACE.pack(0, OWN, 1, 5, 0, LARGE)), "not there"),
     "a block that was not lent": (
         packed(head=HEAD, places=PLACE.pack(0, RETURNED, 1, 0, 0, LARGE)),

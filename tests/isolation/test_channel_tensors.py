@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from kserve_v2_child.channel.channel import Channel
+from kserve_v2_child.channel.heads import INLINE_BYTES
 from kserve_v2_child.channel.memory import create, temporary_file
 from kserve_v2_child.channel.messages import Kind, MessageError
 
@@ -138,6 +139,31 @@ def test_fields_that_json_does_not_have_are_refused(value: Any) -> None:
             one.send(Kind.EXECUTE, 1, {"a": value})
         one.send(Kind.EXECUTE, 2)
         assert other.receive(0).number == 2
+
+
+@pytest.mark.parametrize("elements", [1, 2, 16, 17])
+@pytest.mark.parametrize("beside", [0, 8, 9, INLINE_BYTES - 40])
+def test_texts_arrive_whether_they_travel_in_the_message_or_not(elements: int, beside: int) -> None:
+    with channel_ends() as (here, there):
+        for size in (
+            0,
+            1,
+            7,
+            8,
+            *range(INLINE_BYTES - beside - 24 - 4 * elements, INLINE_BYTES - beside + 9),
+        ):
+            texts = np.empty((elements, 1), object)
+            texts[:, 0] = [b"\0" * max(size, 0)] + [b"z"] * (elements - 1)
+            groups = [{"a": texts, "numbers": np.arange(beside, dtype=np.uint8)}, {"b": texts[:1]}]
+            here.send(Kind.EXECUTE, 1, {}, groups)
+            received = there.receive().groups
+            assert [list(each) for each in received] == [["a", "numbers"], ["b"]]
+            for sent, came in zip(groups, received, strict=True):
+                for name, array in sent.items():
+                    assert came[name].tolist() == array.tolist()
+                    assert came[name].shape == array.shape
+            # It is the receiver's own.
+            received[0]["numbers"][...] = 1
 
 
 def test_large_tensors_are_in_shared_memory_and_aligned() -> None:

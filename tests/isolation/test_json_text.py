@@ -2,7 +2,10 @@
 
 import json
 import math
+from datetime import date
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -81,7 +84,7 @@ def quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:30].decode("latin-1"))
 def test_a_text_means_what_python_says(text: bytes) -> None:
-    assert meaning(json_text.read, text) == meaning(as_python, text)
+    assert meaning(json_text.loads, text) == meaning(as_python, text)
 
 
 JSON = st.recursive(
@@ -95,19 +98,19 @@ JSON = st.recursive(
 @settings(deadline=None)
 def test_a_value_comes_back(value: Any, escaped: bool, indent: int | None) -> None:
     text = json.dumps(value, ensure_ascii=escaped, indent=indent).encode("utf-8", "surrogatepass")
-    assert meaning(json_text.read, text) == meaning(as_python, text)
+    assert meaning(json_text.loads, text) == meaning(as_python, text)
 
 
 @given(st.text('0123456789.,-+eE[]{} ":ntrufalsINy\\', max_size=60).map(str.encode))
 @settings(deadline=None)
 def test_almost_json_means_the_same(text: bytes) -> None:
-    assert meaning(json_text.read, text) == meaning(as_python, text)
+    assert meaning(json_text.loads, text) == meaning(as_python, text)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20))
 @settings(deadline=None)
 def test_numbers_are_the_very_same(numbers: list[float]) -> None:
-    found = json_text.read(json.dumps(numbers).encode())
+    found = json_text.loads(json.dumps(numbers).encode())
     assert [(each, math.copysign(1, each)) for each in found] == [
         (each, math.copysign(1, each)) for each in numbers
     ]
@@ -116,4 +119,57 @@ def test_numbers_are_the_very_same(numbers: list[float]) -> None:
 @pytest.mark.usefixtures("quick")
 def test_what_is_nested_without_end_is_no_reason_to_die() -> None:
     with pytest.raises((ValueError, RecursionError)):
-        json_text.read(b"[" * 200_000)
+        json_text.loads(b"[" * 200_000)
+
+
+class Whole(int, Enum):
+    ONE = 1
+
+
+class Color(Enum):
+    RED = "red"
+
+
+class Loud(str):
+    def __str__(self) -> str:
+        raise AssertionError("nobody asks it")
+
+
+WRITTEN = [
+    {},
+    {"a": [1, -1, 2**63, 2**64, -(2**64), 10**30, True, None, "null", 0.1, 1e300]},
+    {"a": ("b", ("c",)), "é": "\ud800", "": "\U0001f600\0\x7f"},
+    {"a": math.nan, "b": [math.inf, -math.inf]},
+    {1: 2, False: 3, None: 4, 0.5: 6},
+    {"a": Whole.ONE, "b": Color.RED, "c": Loud("c"), "d": UUID(int=5)},
+]
+
+
+@pytest.mark.parametrize("value", WRITTEN, ids=repr)
+def test_what_is_written_means_the_same_whoever_writes_and_reads(
+    value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quick = json_text.dumps(value)
+    found = repr(json_text.loads(quick))
+    monkeypatch.setattr(json_text, "_quick_text", None)
+    plain = json_text.dumps(value)
+    assert repr(json_text.loads(plain)) == found
+    monkeypatch.setattr(json_text, "_quick", None)
+    assert repr(json_text.loads(quick)) == repr(json_text.loads(plain)) == found
+
+
+@pytest.mark.parametrize("writer", ["orjson", "without"])
+@pytest.mark.parametrize(
+    "value", [{"a": {1}}, {"a": b""}, {"a": 1j}, {"a": date(2024, 1, 1)}, {(1,): 2}], ids=repr
+)
+def test_what_json_does_not_have_is_refused(value: Any, writer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if writer == "without":
+        monkeypatch.setattr(json_text, "_quick_text", None)
+    with pytest.raises(TypeError):
+        json_text.dumps(value)
+
+
+@given(value=st.dictionaries(st.text(max_size=4), JSON, max_size=4))
+@settings(deadline=None)
+def test_any_value_comes_back(value: Any) -> None:
+    assert repr(json_text.loads(json_text.dumps(value))) == repr(as_python(json.dumps(value).encode()))
