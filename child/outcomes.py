@@ -23,7 +23,8 @@ class MistakeError(Exception):
 
 def sendable(outputs: Any, model: str) -> dict[str, Array]:
     """The outputs of one execution, or one response. Raises MistakeError."""
-    if not isinstance(outputs, Mapping):
+    # What is usual comes first, here and below: it is asked for every answer.
+    if type(outputs) is not dict and not isinstance(outputs, Mapping):
         raise MistakeError(f"model '{model}' gave {_kind(outputs)}, expected a dict of its outputs")
     return {_name(name, model): _array(value, name, model) for name, value in outputs.items()}
 
@@ -83,7 +84,7 @@ def parameters(requests: Sequence[Any], model: str) -> list[Json] | None:
 
 
 def _parameters(given: Any, model: str) -> Json:
-    if not isinstance(given, Mapping):
+    if type(given) is not dict and not isinstance(given, Mapping):
         raise MistakeError(f"model '{model}' set response_parameters to {_kind(given)}, expected a dict")
     return {_parameter_name(name, model): _value(name, value, model) for name, value in given.items()}
 
@@ -95,6 +96,8 @@ def _parameter_name(name: Any, model: str) -> str:
 
 
 def _value(name: Any, value: Any, model: str) -> Any:
+    if type(value) is str:
+        return value
     plain = value.item() if isinstance(value, np.generic) else value
     # Exactly these types: a subclass may override any method.
     if isinstance(plain, bool):
@@ -119,6 +122,8 @@ def next_inputs(requests: Sequence[Any], model: str) -> tuple[list[int], list[di
         for index, request in enumerate(requests)
         if request.sequence is not None and request.sequence.next_inputs is not None
     ]
+    if not again:
+        return again, []
     return again, [sendable(requests[index].sequence.next_inputs, model) for index in again]
 
 

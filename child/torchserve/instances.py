@@ -45,6 +45,8 @@ class BatchInstance:
         if len(requests) > 1 and any(each.get(REFUSED) for each in answers):
             # One of them is refused, and nobody knows which: the server asks for each of them alone.
             raise refusal(answers[0])
+        if len(requests) == len(rows) == 1:
+            return [_outcome(answers, requests[0])]
         return _outcomes(answers, rows, requests)
 
     def _execute_apart(self, rows: Sequence[Row], requests: Sequence[Any]) -> list[Outcome]:

@@ -31,7 +31,8 @@ class MetricsSink:
     def __init__(self, metrics: Any) -> None:
         """`metrics`: the server's, see `kserve_v2.backend.ModelMetrics`; None where there is no server."""
         self._metrics = metrics
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._counted: dict[Key, float] = {}
         self._gauges: dict[Key, float] = {}
         self._observed: list[tuple[Key, float]] = []
@@ -47,7 +48,8 @@ class MetricsSink:
         if self._metrics is None:
             return
         key = (name, kind, unit, labels)
-        with self._changed:
+        # Not the condition, whose methods for this are written in Python.
+        with self._lock:
             if kind == "counter":
                 self._counted[key] = self._counted.get(key, 0.0) + value
             elif kind == "gauge":

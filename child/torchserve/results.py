@@ -68,6 +68,8 @@ def _in_json(result: Any) -> Body:
 def _json(result: Any) -> str:
     """As `json.dumps` has it with an indent of 2."""
     kind = type(result)
+    if kind is int:
+        return int.__repr__(result)
     if kind in _PLAIN:
         return _flat(result)
     if (kind is list or kind is dict) and result:

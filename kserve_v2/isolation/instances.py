@@ -114,6 +114,8 @@ class IsolatedInstance(Isolated):
         self._posted: deque[_Posted] = deque()
         self._unflushed = 0
         self._timer: asyncio.TimerHandle | None = None
+        # When it does, on the event loop's clock.
+        self._due_s = 0.0
         # The way whose descriptor the event loop listens on. There may be a new process, and another way, already.
         self._heard: Link | None = None
 
@@ -168,12 +170,27 @@ class IsolatedInstance(Isolated):
             raise
         self._posted.append(_Posted(link, number, requests))
         self._unflushed += 1
-        if link.timeout_s and self._timer is None:
+        if link.timeout_s and len(self._posted) == 1:
             self._time(link)
 
     def _time(self, link: Link) -> None:
+        """The first one begins now. A timer that runs is left alone: it costs more than to look at the clock."""
         assert link.timeout_s is not None  # noqa: S101 - as those who call have found
-        self._timer = asyncio.get_running_loop().call_later(link.timeout_s, link.end_late)
+        loop = asyncio.get_running_loop()
+        self._due_s = loop.time() + link.timeout_s
+        if self._timer is None:
+            self._timer = loop.call_at(self._due_s, self._look)
+
+    def _look(self) -> None:
+        """The time of some execution is over: of the first one, or of one before it."""
+        self._timer = None
+        # There may be none: that of a process that is gone was left running, see `conclude`.
+        first = next(iter(self._posted), None)
+        loop = asyncio.get_running_loop()
+        if first is not None and loop.time() < self._due_s:
+            self._timer = loop.call_at(self._due_s, self._look)
+        elif first is not None:
+            first.link.end_late()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -219,16 +236,15 @@ class IsolatedInstance(Isolated):
     def _end_first(self) -> Sequence[InferRequest]:
         link, number, requests = self._posted.popleft()
         link.process.executing.pop(number, None)
-        if self._timer is not None:
+        if not self._posted:
             self._stop_timer()
-            if self._posted:
-                self._time(link)
+        elif link.timeout_s:
+            self._time(link)
         return requests
 
     def conclude(self) -> None:
         """Say of what the process has died."""
         # The timer is the event loop's, and does nothing to a process that is gone.
-        self._timer = None
         first = self._posted[0]
         for posted in self._posted:
             posted.link.process.executing.pop(posted.number, None)

@@ -14,7 +14,7 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig, ModelInput, Model
 from kserve_v2.config.padding import padding_of
 from kserve_v2.errors import InvalidArgumentError, request_prefix, shape_text
 from kserve_v2.messages import InferRequest, TensorMetadata
-from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BY_DTYPE, BYTES, Array, Datatype
+from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BY_DTYPE, Array, Datatype
 
 # How many names of inputs or outputs an error lists.
 _MAX_NAMES = 64
@@ -73,7 +73,7 @@ class FixedInput(NamedTuple):
 
 class ExpectedOutput(NamedTuple):
     """An output of a batch, as a backend gives it. `shapes` that are known to be right: of fixed dims the only one, of
-    others those that have come. There are none for texts, which are always looked at more closely.
+    others those that have come. The elements of texts are looked at each time all the same.
     """
 
     name: str
@@ -136,9 +136,7 @@ class ModelSignature:
             ExpectedOutput(
                 name,
                 tensor.datatype.dtype,
-                set()
-                if -1 in tensor.backend_dims or tensor.datatype is BYTES
-                else {batch + tensor.backend_dims},
+                set() if -1 in tensor.backend_dims else {batch + tensor.backend_dims},
             )
             for name, tensor in self.outputs.items()
         )

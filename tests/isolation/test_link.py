@@ -1,6 +1,7 @@
 """The ways to a process, with the test as the process: who gets which answer, and what comes of a process that is gone."""
 
 import asyncio
+import contextlib
 import itertools
 import weakref
 from collections.abc import Iterator
@@ -150,6 +151,61 @@ def test_what_was_not_sent_leaves_no_execution_untimed() -> None:
             assert "execution_timeout of 0.001 s" in process.killed_for
 
     asyncio.run(main())
+
+
+class SetClock(asyncio.SelectorEventLoop):
+    """A loop whose time the test says."""
+
+    now_s = 0.0
+
+    def time(self) -> float:
+        return self.now_s
+
+    async def at(self, now_s: float) -> None:
+        """It is so late now, and everything has been done that was due."""
+        self.now_s = now_s
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+
+def test_each_execution_is_timed_from_when_it_begins() -> None:
+    """That is when the one before it was answered; and when nothing is left, nobody is killed."""
+    loop = SetClock()
+
+    async def main() -> None:
+        with link_and_process() as (link, there, process):
+            link.timeout_s = 10.0
+            instance = instance_on(link)
+            assert instance.descriptor is not None
+            for _ in range(3):
+                instance.post(given(1)[0], REQUESTS)
+            instance.flush()
+
+            await loop.at(9)
+            there.send(Kind.RESPOND, 1, {}, given(1))
+            assert instance.collect() is not None
+            await loop.at(18)
+            there.send(Kind.RESPOND, 2, {}, given(2))
+            assert instance.collect() is not None
+            await loop.at(27)
+            there.send(Kind.RESPOND, 3, {}, given(3))
+            assert instance.collect() is not None
+            await loop.at(1000)
+            assert not process.killed_for
+
+            instance.post(given(1)[0], REQUESTS)
+            instance.post(given(1)[0], REQUESTS)
+            instance.flush()
+            await loop.at(1009)
+            there.send(Kind.RESPOND, 4, {}, given(4))
+            assert instance.collect() is not None
+            await loop.at(1018)
+            assert not process.killed_for
+            await loop.at(1020)
+            assert "execution_timeout of 10 s" in process.killed_for
+
+    with contextlib.closing(loop):
+        loop.run_until_complete(main())
 
 
 def step(*, lost: str = "") -> InferRequest:

@@ -28,15 +28,25 @@ def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Ou
     for name, dtype, shapes in signature.expected_outputs.get(rows) or signature.expect_outputs(rows):
         array = outputs.get(name)
         # Fast path: usually everything is right, and the dtype is the same object.
-        if type(array) is not np.ndarray or array.dtype is not dtype or array.shape not in shapes:
+        if (
+            type(array) is not np.ndarray
+            or array.dtype is not dtype
+            or array.shape not in shapes
+            or (dtype is BYTES.dtype and not _is_one_text(array))
+        ):
             if array is None:
                 raise _missing(name, outputs, signature)
             fitted = fit_output(array, signature.outputs[name], signature, rows)
-            if fitted is array and dtype is not BYTES.dtype and len(shapes) < _MAX_SHAPES:
+            if fitted is array and len(shapes) < _MAX_SHAPES:
                 shapes.add(array.shape)
             array = fitted
         checked[name] = array
     return signature.reshape_outputs(checked) if signature.reshapes_outputs else checked
+
+
+def _is_one_text(array: Array) -> bool:
+    """Whether an array has one element, which may be sent as it is. Others are looked at all together."""
+    return array.size == 1 and type(array.item()) is bytes
 
 
 def finish_present_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:

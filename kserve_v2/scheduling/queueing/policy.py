@@ -65,6 +65,9 @@ class WaitUntil(NamedTuple):
 
 ONE_AT_A_TIME = BatchRules(max_rows=0)
 
+_ONE = Run(1, BatchReason.NOT_BATCHABLE)
+_ONE_ROW = Run(1, BatchReason.FULL)
+
 
 def decide(  # noqa: PLR0911 - a line for each rule
     waiting: Iterable[Waiting], rules: BatchRules, now_ns: int
@@ -75,8 +78,8 @@ def decide(  # noqa: PLR0911 - a line for each rule
     preferred size, cannot grow (full, or the next request has another shape), has waited long enough, or if
     no delay is allowed.
     """
-    if rules.max_rows == 0:
-        return Run(1, BatchReason.NOT_BATCHABLE)
+    if rules.max_rows <= 1:
+        return _ONE_ROW if rules.max_rows else _ONE
     gathered = _gather(waiting, rules)
     deadline_ns = gathered.oldest_ns + rules.max_delay_ns
     expired = rules.max_delay_ns > 0 and now_ns >= deadline_ns
