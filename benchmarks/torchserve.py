@@ -10,9 +10,10 @@ connections; the exit status is 1 where it is missed. With `--write` the table g
 `--seconds 1 --rounds 3` all of it takes less than three minutes.
 
 Beside the throughput stands the CPU time of a request, of all processes of a server together, and what of it the
-handler takes by itself, with the reading of its JSON: that is the same with any server. TorchServe's CPU time over the
-handler's is the ratio that a server would have which takes no time at all, where the CPUs are what both lack. None can
-have a higher one; how far below it one has to stay, it does not tell: reading and writing a request cost something.
+handler takes by itself, with the reading of its JSON as this server does it. TorchServe's CPU time over that is the
+ratio that a server would have which takes no other time at all, where the CPUs are what both lack. None that reads JSON
+so can have a higher one; how far below it one has to stay, it does not tell: reading and writing a request cost
+something.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from kserve_v2_child.json_text import loads
 from PIL import Image
 
 from benchmarks.load.exchange import RestExchange
@@ -137,7 +139,9 @@ _REQUESTS = {
 
 
 def handler_us(model: str, batch: int) -> float:
-    """CPU microseconds that the handler takes for each request of a batch, with what is read for it: the least seen."""
+    """CPU microseconds that the handler takes for each request of a batch, with what is read for it, as this server
+    reads it: the least seen.
+    """
     name, source = MODELS[model]
     body, kind = _REQUESTS[name]
     module: dict[str, Any] = {}
@@ -147,7 +151,7 @@ def handler_us(model: str, batch: int) -> float:
 
     def once() -> float:
         begun = time.thread_time()
-        read = [json.loads(body) if kind == "application/json" else bytearray(body) for _ in range(batch)]
+        read = [loads(body) if kind == "application/json" else bytearray(body) for _ in range(batch)]
         handler.handle([{"body": each} for each in read], None)
         return (time.thread_time() - begun) / batch
 

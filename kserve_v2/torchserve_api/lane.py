@@ -42,15 +42,19 @@ class LastParts(tuple[bytes | memoryview, ...]):
 
 
 class PredictionHead(InferHead):
-    """What the head of a prediction says. `told`: what the handler finds as its headers."""
+    """What the head of a prediction says. `told`: what the handler finds as its headers. `usual`: whether it is for the
+    lane.
+    """
 
-    __slots__ = ("content_type", "told")
+    __slots__ = ("content_type", "told", "usual")
 
     def __init__(self, lines: bytes, target: bytes, meaning: Meaning, *said: Any) -> None:
         super().__init__(lines, target, meaning, *said)
         spelt = {name.decode("latin-1"): value.decode("latin-1") for name, value in spelt_headers(lines)}
         self.told: Mapping[str, str] = headers_of(spelt, meaning[2])
-        self.content_type = self.headers.get(b"content-type", b"").decode("latin-1") or None
+        content_type = self.headers.get(b"content-type", b"")
+        self.content_type = content_type.decode("latin-1") or None
+        self.usual = self.keep_alive and media_type(content_type)[0].lower() not in FORMS
 
 
 class PredictionHeads(InferHeads):
@@ -77,10 +81,10 @@ class PredictionHeads(InferHeads):
     def read(self, data: bytes) -> InferHead | None:
         """As `InferHeads.read`. Forms go another way."""
         head = super().read(data)
-        if head is None or not head.keep_alive:
+        if head is None:
             return None
-        is_form = media_type(head.headers.get(b"content-type", b""))[0].lower() in FORMS
-        return None if is_form else head
+        assert isinstance(head, PredictionHead)  # noqa: S101 - see `head`
+        return head if head.usual else None
 
 
 class Models:

@@ -180,3 +180,18 @@ def test_a_shape_that_was_right_once_is_right_again_and_no_other_is() -> None:
         with pytest.raises(InternalError):
             finish_outputs({"first": np.zeros((4, size, 2), np.int32), "second": texts}, model, 3)
     assert all(len(output.shapes) <= 64 for output in model.expected_outputs[3])
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_texts_are_looked_at_though_their_shape_was_right_once(rows: int) -> None:
+    made = signature()
+    finish_outputs(outputs(rows), made, rows)
+    for wrong in ("a", bytearray(b"a"), 1, type("Text", (bytes,), {})(b"a")):
+        given = outputs(rows)
+        given["second"][-1, 0] = wrong
+        with pytest.raises(
+            InternalError, match=f"has elements of type {type(wrong).__name__}, expected bytes"
+        ):
+            finish_outputs(given, made, rows)
+    right = outputs(rows)
+    assert finish_outputs(right, made, rows)["second"] is right["second"]
