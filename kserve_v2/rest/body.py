@@ -24,7 +24,28 @@ class BodyReader:
         Raises ResourceExhaustedError as soon as it is clear that it is too large, OverloadedError if there is no room
         for it, RequestCancelledError if the client leaves.
         """
-        return await _read(receive, announced, self._limit, self._inflight)
+        limit, inflight = self._limit, self._inflight
+        if announced is not None and announced > limit:
+            raise _too_large(announced, limit)
+        held = 0
+        try:
+            message = await receive()
+            body: bytes | bytearray = message.get("body", b"")
+            if message.get("more_body"):
+                body = bytearray(body)
+            while message.get("more_body") and len(body) <= limit:
+                if len(body) - held >= COUNTED_BYTES:
+                    inflight.take(len(body) - held)
+                    held = len(body)
+                message = await receive()
+                body += message.get("body", b"")
+        finally:
+            inflight.give(held)
+        if message["type"] == "http.disconnect":
+            raise RequestCancelledError("the client left before its request was complete")
+        if len(body) > limit:
+            raise _too_large(len(body), limit)
+        return body
 
     async def read_object(self, receive: Receive, *, may_be_empty: bool = False) -> dict[str, Any]:
         """A body that is a JSON object. One that is empty has no members, if it `may_be_empty`.
@@ -38,32 +59,6 @@ class BodyReader:
                 "attempt to get members for non-object: the body must be a JSON object"
             )
         return document
-
-
-async def _read(
-    receive: Receive, announced: int | None, limit: int, inflight: InflightBytes
-) -> bytes | bytearray:
-    if announced is not None and announced > limit:
-        raise _too_large(announced, limit)
-    held = 0
-    try:
-        message = await receive()
-        body: bytes | bytearray = message.get("body", b"")
-        if message.get("more_body"):
-            body = bytearray(body)
-        while message.get("more_body") and len(body) <= limit:
-            if len(body) - held >= COUNTED_BYTES:
-                inflight.take(len(body) - held)
-                held = len(body)
-            message = await receive()
-            body += message.get("body", b"")
-    finally:
-        inflight.give(held)
-    if message["type"] == "http.disconnect":
-        raise RequestCancelledError("the client left before its request was complete")
-    if len(body) > limit:
-        raise _too_large(len(body), limit)
-    return body
 
 
 def _too_large(size: int, limit: int) -> ResourceExhaustedError:

@@ -102,12 +102,15 @@ def decode_request(
         return decode_raw_request(body, signature, model_version), ALL_BINARY
     model_name = signature.model_name
     if document is None:
-        text = body if header_length is None and type(body) is bytes else json_text(body, json_length)
+        text = json_text(body, json_length)
         try:
             document = orjson.loads(text)
         except orjson.JSONDecodeError as error:
-            document = _parse_unusual(text, error, body, header_length)
-        check_depth(document, bytes(text))
+            try:
+                document = parse_unusual_json(bytes(text), error)
+            except InvalidArgumentError as found:
+                raise _explained(found, body, header_length) from None
+        check_depth(document, text)
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidArgumentError(
             "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
@@ -139,14 +142,6 @@ def _json_length(header: bytes, body_length: int) -> int:
             f"inference header size should be in range (0, {body_length}), got: {length}"
         )
     return length
-
-
-def _parse_unusual(text: Body, found: orjson.JSONDecodeError, body: Body, header_length: bytes | None) -> Any:
-    """JSON that orjson does not take, with the error `found`. Raises InvalidArgumentError if that is right."""
-    try:
-        return parse_unusual_json(bytes(text), found)
-    except InvalidArgumentError as error:
-        raise _explained(error, body, header_length) from None
 
 
 def _explained(error: InvalidArgumentError, body: Body, header_length: bytes | None) -> InvalidArgumentError:

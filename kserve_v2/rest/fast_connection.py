@@ -155,7 +155,7 @@ class FastConnection:
         elif is_large(parts):
             # What comes behind the request waits for its turn until then.
             call.response_started, call.response_complete = True, False
-            parts = self._as_last(parts, keep_alive=call.keep_alive)
+            parts = parts if call.keep_alive else self._as_last(parts)
             self._sending = WriteInTurns(self._transport, parts, partial(self._sent, call, parts))
             self._sending.begin()
         else:
@@ -171,16 +171,17 @@ class FastConnection:
         self._end_answer(last=self._is_last(parts, keep_alive=call.keep_alive))
 
     def _write(self, parts: Parts, *, keep_alive: bool) -> None:
-        parts = self._as_last(parts, keep_alive=keep_alive)
+        if not keep_alive:
+            parts = self._as_last(parts)
         if len(parts) == 1:
             self._transport.write(parts[0])
         else:
             self._transport.writelines(parts)
         self._end_answer(last=self._is_last(parts, keep_alive=keep_alive))
 
-    def _as_last(self, parts: Parts, *, keep_alive: bool) -> Parts:
-        """An answer, which says it if the connection is closed behind it."""
-        return parts if keep_alive else last_answer(parts)
+    def _as_last(self, parts: Parts) -> Parts:
+        """An answer that says that the connection is closed behind it."""
+        return last_answer(parts)
 
     def _is_last(self, parts: Parts, *, keep_alive: bool) -> bool:
         """Whether the connection is closed behind an answer."""

@@ -33,14 +33,11 @@ async def load_request(document: Mapping[str, Any], check: Callable[[Sequence[st
             raise InvalidArgumentError(
                 f"invalid value type for load parameter '{shown(name)}', expected a string"
             )
-    texts = {name: parameters[name] for name in files}
-    return LoadRequest(
-        parameters.get("config"), await asyncio.to_thread(_decoded, texts) if texts else NO_FILES
-    )
 
+    def decoded() -> dict[str, bytes]:
+        return {name: _bytes(name, parameters[name]) for name in files}
 
-def _decoded(texts: Mapping[str, str]) -> dict[str, bytes]:
-    return {name: _bytes(name, text) for name, text in texts.items()}
+    return LoadRequest(parameters.get("config"), await asyncio.to_thread(decoded) if files else NO_FILES)
 
 
 def _bytes(name: str, text: str) -> bytes:

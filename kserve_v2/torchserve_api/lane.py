@@ -255,8 +255,8 @@ class PredictionConnection(FastConnection):
 
     call = PredictionCall
 
-    def _as_last(self, parts: Parts, *, keep_alive: bool) -> Parts:
-        return parts if isinstance(parts, LastParts) else super()._as_last(parts, keep_alive=keep_alive)
+    def _as_last(self, parts: Parts) -> Parts:
+        return parts if isinstance(parts, LastParts) else super()._as_last(parts)
 
     def _is_last(self, parts: Parts, *, keep_alive: bool) -> bool:
         return isinstance(parts, LastParts) or super()._is_last(parts, keep_alive=keep_alive)
