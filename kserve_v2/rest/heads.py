@@ -52,23 +52,24 @@ _UNUSUAL_HEADERS = frozenset(
 
 _END = b"\r\n\r\n"
 _KEEP_ALIVE = b"keep-alive"
+_LENGTH = b"content-length"
 
 Body = bytes | memoryview
 
 Meaning = tuple[str, ...]
 """What a target means: model and version first."""
 
-Said = tuple[bytes, Meaning, Mapping[bytes, bytes], int, int, bool]
-"""What a head says, as `InferHead` takes it."""
+Said = tuple[bytes, Meaning, Mapping[bytes, bytes], int, bool]
+"""What a head says beside the size of its body, as `InferHead` takes it."""
 
 
 class InferHead:
     """What the head of `POST /v2/models/M[/versions/N]/infer` says. `target`: the path as it was sent, with what
     follows it. `version` may be a label, and is "" where the path names none.
 
-    `headers`: what is known of those that matter. `lines`: all of the head, as it was sent. `body_bytes`: the size of
-    its body. `json_bytes`: how much of that is JSON, according to its header; 0 if that says nothing that can be.
-    `keep_alive`: whether the client wants to go on with the connection.
+    `headers`: what is known of those that matter beside Content-Length. `lines`: all of the head, as it was sent.
+    `body_bytes`: the size of its body. `json_bytes`: how much of that is JSON, according to its header; 0 if that says
+    nothing that can be. `keep_alive`: whether the client wants to go on with the connection.
     """
 
     __slots__ = (
@@ -78,10 +79,10 @@ class InferHead:
     def __init__(
         self,
         lines: bytes,
+        body_bytes: int,
         target: bytes,
         meaning: Meaning,
         headers: Mapping[bytes, bytes],
-        body_bytes: int,
         json_bytes: int,
         keep_alive: bool,
     ) -> None:
@@ -123,10 +124,11 @@ class InferHeads:
         """`max_request_bytes`: the largest body that the fast lane takes."""
         self._max_request_bytes = max_request_bytes
         self._known: Remembered[bytes, InferHead] = Remembered(MAX_REMEMBERED_BYTES)
-        # By the target, and names and values of the headers that matter, in their order.
+        # By the target, and names and values of the headers that matter, in their order, but Content-Length.
         self._said: Remembered[tuple[bytes, ...], Said] = Remembered(MAX_REMEMBERED_BYTES)
-        # Patterns whose groups are such a key, the one that was used last first. How often the others were seen.
-        self._orders: list[re.Pattern[bytes]] = []
+        # Patterns whose groups are such a key but for Content-Length, and which group that is. The one that was used
+        # last comes first. How often the others were seen.
+        self._orders: list[tuple[re.Pattern[bytes], int]] = []
         self._seen_orders: Remembered[tuple[bytes, ...], None] = Remembered(0)
 
     def read(self, data: bytes) -> InferHead | None:
@@ -144,37 +146,47 @@ class InferHeads:
 
     def _read(self, data: bytes) -> InferHead | None:
         for order in self._orders:
-            found = order.match(data, 0, MAX_HEAD_BYTES)
+            found = order[0].match(data, 0, MAX_HEAD_BYTES)
             if found is not None:
                 if order is not self._orders[0]:
                     self._orders.remove(order)
                     self._orders.insert(0, order)
-                key = found.groups()
+                groups, at = found.groups(), order[1]
                 break
         else:
             found = _HEAD.match(data, 0, MAX_HEAD_BYTES)
             if found is None:
                 return None
-            key = self._key(*found.groups())
+            groups, at = self._groups(*found.groups())
+        body_bytes = _size(groups[at]) if at else None
+        if body_bytes is None or body_bytes > self._max_request_bytes:
+            return None
+        key = groups[: at - 1] + groups[at + 1 :]
         said = self._said[key] or self._learn(key)
-        return None if said is None else self.head(found[0], *said)
+        return None if said is None else self.head(found[0], body_bytes, *said)
 
-    def _key(self, target: bytes, lines: bytes) -> tuple[bytes, ...]:
-        """What matters of a head, found without a pattern of its own, which is made if it is worth while."""
+    def _groups(self, target: bytes, lines: bytes) -> tuple[tuple[bytes, ...], int]:
+        """What the groups of a pattern for the order of these names would be, and which of them is Content-Length; 0
+        for none. If it is worth while, that pattern is made.
+        """
         fields = spelt_headers(lines)
         names = tuple(name for name, _ in fields)
         matters = [name.lower() in self.matters for name in names]
+        groups = (target, *chain.from_iterable(compress(fields, matters)))
+        lower = [name.lower() for name in groups[1::2]]
+        at = 2 * lower.index(_LENGTH) + 2 if _LENGTH in lower else 0
         if (
-            self._seen_orders.sightings(names) % self.learn_every == 0
+            at
+            and self._seen_orders.sightings(names) % self.learn_every == 0
             and sum(map(len, names)) <= MAX_ORDER_BYTES
         ):
             headers = (
                 rb"\r\n%b: ?%b" % (group % re.escape(name), group % _VALUE)
                 for name, group in zip(names, [(b"%b", b"(%b)")[each] for each in matters], strict=True)
             )
-            self._orders.insert(0, re.compile(b"".join((_LINE, *headers, rb"\r\n\r\n"))))
-            del self._orders[MAX_ORDERS:]
-        return (target, *chain.from_iterable(compress(fields, matters)))
+            pattern = re.compile(b"".join((_LINE, *headers, rb"\r\n\r\n")))
+            self._orders = [(pattern, at), *self._orders][:MAX_ORDERS]
+        return groups, at
 
     def _learn(self, key: tuple[bytes, ...]) -> Said | None:
         """What a head means, to be remembered when it comes for the second time."""
@@ -188,19 +200,17 @@ class InferHeads:
         names = [name.lower() for name in fields[::2]]
         headers = dict(zip(names, fields[1::2], strict=True))
         connection = headers.get(b"connection", _KEEP_ALIVE).lower()
-        body_bytes = _size(headers.get(b"content-length"))
         if (
             meaning is None
             or len(headers) < len(names)
             or not _UNUSUAL_HEADERS.isdisjoint(headers)
             or b"host" not in headers
             or connection not in (_KEEP_ALIVE, b"close")
-            or body_bytes is None
-            or body_bytes > self._max_request_bytes
+            or _LENGTH in headers
         ):
             return None
         json_bytes = _size(headers.get(b"inference-header-content-length")) or 0
-        return target, meaning, headers, body_bytes, json_bytes, connection == _KEEP_ALIVE
+        return target, meaning, headers, json_bytes, connection == _KEEP_ALIVE
 
     def _meaning(self, target: bytes) -> Meaning | None:
         """What a target means, None if it is for another route."""

@@ -48,8 +48,8 @@ class PredictionHead(InferHead):
 
     __slots__ = ("content_type", "told", "usual")
 
-    def __init__(self, lines: bytes, target: bytes, meaning: Meaning, *said: Any) -> None:
-        super().__init__(lines, target, meaning, *said)
+    def __init__(self, lines: bytes, body_bytes: int, target: bytes, meaning: Meaning, *said: Any) -> None:
+        super().__init__(lines, body_bytes, target, meaning, *said)
         spelt = {name.decode("latin-1"): value.decode("latin-1") for name, value in spelt_headers(lines)}
         self.told: Mapping[str, str] = headers_of(spelt, meaning[2])
         content_type = self.headers.get(b"content-type", b"")

@@ -33,7 +33,7 @@ def host_of(server: House) -> ReplicaHost:
 
 
 def head(name: str, body: bytes, version: str = "") -> InferHead:
-    return InferHead(b"", b"", (name, version), {}, len(body), 0, True)
+    return InferHead(b"", len(body), b"", (name, version), {}, 0, True)
 
 
 def in_region(output: str) -> bytes:

@@ -176,10 +176,20 @@ def test_what_is_remembered_is_bounded() -> None:
         for _ in range(2):
             assert heads.read(head) is not None
             assert heads.read(usual) is not None
-    said = (b"/v2/models/m%d/infer" % number, b"Host", b"x", b"Content-Length", b"4")
+    said = (b"/v2/models/m%d/infer" % number, b"Host", b"x")
     for remembered, key in ((heads._known, usual), (heads._said, said)):
         assert key in remembered
         assert MAX_REMEMBERED_BYTES / 3 < remembered.nbytes <= MAX_REMEMBERED_BYTES
+
+
+def test_sizes_of_bodies_cost_no_place() -> None:
+    """What a head means is remembered once, whatever its Content-Length is."""
+    heads = InferHeads(MAX_BODY_BYTES)
+    for number in range(400):
+        head = heads.read(lines_of(b"Host: x", b"Content-Length: %d" % (number % 100), b"X-Id: %d" % number))
+        assert head is not None
+        assert head.body_bytes == number % 100
+    assert list(heads._said) == [(URL, b"Host", b"x")]
 
 
 class Eager(InferHeads):
