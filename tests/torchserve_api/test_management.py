@@ -430,6 +430,10 @@ def test_what_is_said_of_a_model_whose_default_version_is_another_one(server: Se
     assert status(server, "PUT", "/models/s/2.0/set-default")[0] == 200
     get = server.running.get
     tensor = {"name": "body", "shape": [1, 1], "datatype": "BYTES", "data": ["x"]}
+
+    def index() -> dict[str, Any]:
+        return {each["name"]: each for each in server.running.post("/v2/repository/index").json()}
+
     for own_is_there in (True, False):
         # Whatever is said of the name is said of the model that answers to it.
         answered = server.running.post("/v2/models/s/infer", json={"inputs": [tensor]}).json()["model_name"]
@@ -447,18 +451,18 @@ def test_what_is_said_of_a_model_whose_default_version_is_another_one(server: Se
             ["AVAILABLE"],
         )
         assert {"s", "s@2.0"} <= set(get("/v1/models").json()["models"])
-        index = {each["name"]: each for each in server.running.post("/v2/repository/index").json()}
-        assert index["s@2.0"]["state"] == "READY"
+        assert index()["s@2.0"]["state"] == "READY"
         if own_is_there:
-            assert index["s"] == {"name": "s", "version": "1", "state": "READY"}
+            assert index()["s"] == {"name": "s", "version": "1", "state": "READY"}
             assert get("/v2/models/s/versions/1").json()["name"] == "s"
             assert get("/v2/models/s/versions/1/stats").json()["model_stats"][0]["name"] == "s"
             assert status(server, "DELETE", "/models/s/1.0")[0] == 200
+            # Its process ends after the call is answered.
+            wait_until(lambda: index()["s"]["state"] == "UNAVAILABLE")
         else:
-            assert (index["s"]["state"], index["s"]["reason"]) == (
-                "UNAVAILABLE", "unloaded; requests that name no version are answered by 's@2.0'",
-            )  # fmt: skip
+            assert index()["s"]["reason"] == "unloaded; requests that name no version are answered by 's@2.0'"
             assert get("/v2/models/s/versions/1").status_code == 503
     assert status(server, "DELETE", "/models/s")[0] == 200
-    assert get("/v1/models/s").status_code == 404
+    # Nobody answers in its place any more, and its own version is known to be unloaded.
+    assert get("/v1/models/s").status_code == 503
     assert "s" not in get("/v1/models").json()["models"]
