@@ -18,7 +18,6 @@ from kserve_v2.rpc.calls import Rpc
 from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, GrpcOptions
 from kserve_v2.rpc.transport.connection import GrpcConnection
 from kserve_v2.rpc.transport.head import HeadReader
-from kserve_v2.scheduling.slices import Slicer
 
 # How long clients have to read the status of calls that are given up.
 _LAST_WORDS_SECONDS = 1.0
@@ -42,7 +41,6 @@ class AsyncioServer:
         """
         self.options = options
         self.inflight = inflight or InflightBytes(sys.maxsize)
-        self.slicer = Slicer()
         limits = Http2Limits()
         window = limits.stream_window_bytes
         self.limits = replace(

@@ -17,11 +17,11 @@ from kserve_v2.rpc.transport.messages import (
     PREFIX,
     MessageReader,
     choose_encoding,
+    decompress,
     framed,
     in_frames,
     known_encoding,
 )
-from kserve_v2.rpc.transport.unpacking import Packed
 
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -129,7 +129,7 @@ def test_compression(encoding: bytes) -> None:
     ]
     prefix, body = framed((message[:7], memoryview(message)[7:]), encoding)
     assert PREFIX.unpack(prefix) == (1, len(body))
-    assert Packed(body, encoding, 5000).unpack() == message
+    assert decompress(body, encoding, 5000) == message
 
 
 @pytest.mark.parametrize("encoding", COMPRESSED)
@@ -143,19 +143,19 @@ def test_compression(encoding: bytes) -> None:
 )
 def test_what_cannot_be_decompressed(encoding: bytes, change: object, error: type[ServingError]) -> None:
     with pytest.raises(error):
-        Packed(change(COMPRESSED[encoding](b"abc" * 1000)), encoding, 5000).unpack()  # type: ignore[operator]
+        decompress(change(COMPRESSED[encoding](b"abc" * 1000)), encoding, 5000)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("encoding", COMPRESSED)
 def test_a_message_that_is_larger_within(encoding: bytes) -> None:
     with pytest.raises(ResourceExhaustedError):
-        Packed(COMPRESSED[encoding](bytes(5001)), encoding, 5000).unpack()
+        decompress(COMPRESSED[encoding](bytes(5001)), encoding, 5000)
 
 
 @pytest.mark.parametrize("encoding", [b"", b"identity", b"br"])
 def test_a_compressed_message_whose_encoding_is_not_said(encoding: bytes) -> None:
     with pytest.raises(InvalidArgumentError):
-        Packed(zlib.compress(b"a"), encoding, 5000).unpack()
+        decompress(zlib.compress(b"a"), encoding, 5000)
 
 
 SMALL, LARGE = b"abc", bytes(64 * 1024)

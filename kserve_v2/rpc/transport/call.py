@@ -23,10 +23,8 @@ from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.status import StatusCode, retry_pushback, status_of
 from kserve_v2.rpc.transport.deadlines import Deadline, Deadlines
 from kserve_v2.rpc.transport.head import RequestHead
-from kserve_v2.rpc.transport.messages import JOINED_BYTES, PREFIX, MessageReader, framed, in_frames
+from kserve_v2.rpc.transport.messages import JOINED_BYTES, PREFIX, MessageReader, framed, in_frames, too_large
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
-from kserve_v2.rpc.transport.unpacking import Packed, Unpacking, too_large
-from kserve_v2.scheduling.slices import Slicer
 
 _DEADLINE_PASSED = "Deadline Exceeded"
 
@@ -38,7 +36,6 @@ class Owner(Protocol):
     connection: Connection[Any]
     options: GrpcOptions
     deadlines: Deadlines
-    slicer: Slicer
 
     def buffer(self, size: int) -> None:
         """`size` bytes of messages more are kept, or fewer."""
@@ -56,8 +53,6 @@ class Call(Stream):
 
     # Class defaults, as in `Stream`: most calls never change them.
     _reader: MessageReader | None = None
-    _unpacking: Unpacking | None = None
-    _half_closed_early = False
     _deadline: Deadline | None = None
     _callbacks: list[Callable[[int, str], None]] | None = None
     _headers_sent = False
@@ -167,9 +162,6 @@ class Call(Stream):
         if self._reader is not None:
             self.owner.buffer(-self._reader.buffered_bytes)
             self._reader = None
-        if self._unpacking is not None:
-            self._unpacking.give_up()
-            self._unpacking = None
         if self._callbacks is not None:
             callbacks, self._callbacks = self._callbacks, None
             for callback in callbacks:
@@ -220,9 +212,7 @@ class Call(Stream):
         if self.state is not State.CLOSED and self._reader is not None:
             self._read(self._reader, self._reader.placed(size), size, ended)
 
-    def _read(
-        self, reader: MessageReader, messages: Iterator[Serialized | Packed], size: int, ended: bool
-    ) -> None:
+    def _read(self, reader: MessageReader, messages: Iterator[Serialized], size: int, ended: bool) -> None:
         """Take what `reader` makes of data of `size` bytes."""
         counted = reader.buffered_bytes
         try:
@@ -231,7 +221,7 @@ class Call(Stream):
                     # The message no longer belongs to the reader.
                     self.owner.buffer(reader.buffered_bytes - counted)
                     counted = reader.buffered_bytes
-                    self._take_message(message)
+                    self.message_received(message)
             finally:
                 if self._reader is not None:
                     self.owner.buffer(reader.buffered_bytes - counted)
@@ -245,35 +235,15 @@ class Call(Stream):
         else:
             self.start_deadline()
 
-    def _take_message(self, message: Serialized | Packed) -> None:
-        """Receive a message, in its turn if one before it, or itself, has to be unpacked in slices."""
-        if self._unpacking is None:
-            if not isinstance(message, Packed):
-                self.message_received(message)
-                return
-            self.start_deadline()
-            self._unpacking = Unpacking(self.owner, self.message_received, self._all_unpacked)
-        self._unpacking.add(message)
-
-    def _all_unpacked(self, error: Exception | None) -> None:
-        self._unpacking = None
-        if error is not None:
-            self._refuse(error)
-        elif self._half_closed_early:
-            self._half_close()
-
     def _half_close(self) -> None:
         try:
             if self._reader is not None and self._reader.partial:
                 raise InvalidArgumentError("the last message is cut off")
-            if self._unpacking is not None:
-                self._half_closed_early = True
-                return
             self.half_closed()
         except ServingError as error:
             self._refuse(error)
 
-    def _refuse(self, error: Exception) -> None:
+    def _refuse(self, error: ServingError) -> None:
         """The call has broken a rule."""
         self.give_up()
         self.fail(error)

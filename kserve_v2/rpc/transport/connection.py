@@ -22,7 +22,6 @@ from kserve_v2.rpc.transport.keepalive import KEEPALIVE_PING, Keepalive, PingStr
 from kserve_v2.rpc.transport.kinds import CALLS, AskedCall
 from kserve_v2.rpc.transport.messages import PREFIX
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS
-from kserve_v2.scheduling.slices import Slicer
 
 _DRAIN_PING = b"draining"
 
@@ -38,7 +37,6 @@ class Server(Protocol):
     options: GrpcOptions
     limits: Http2Limits
     inflight: InflightBytes
-    slicer: Slicer
 
     def opened(self, connection: "GrpcConnection") -> None:
         """The connection is there."""
@@ -60,7 +58,6 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         # Bytes of all messages that are not complete yet, or wait for their call.
         self._buffered_bytes = 0
         self._inflight = server.inflight
-        self.slicer = server.slicer
         self._server = server
         self._strikes = PingStrikes(server.options, loop.time)
         self._keepalive = Keepalive(server.options, self)

@@ -4,11 +4,10 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from kserve_v2.errors import ResourceExhaustedError, UnsupportedError
+from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
 from kserve_v2.http2.stream_state import Bytes
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Parts
-from kserve_v2.rpc.transport.unpacking import WINDOW_BITS, Packed, too_large
 from kserve_v2.tensors.raw import aligned_memory
 
 JOINED_BYTES = 64 * 1024
@@ -20,6 +19,9 @@ PREFIX = struct.Struct(">BI")
 # Memory for a large message is allocated once this share of it has arrived (or LARGE_BYTES), so that a client that
 # announces much and sends little cannot make the server use much.
 _BEGUN_SHARE = 128
+
+# zlib's window bits, which also say what is around the data.
+_WINDOW_BITS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
 ACCEPTED_ENCODINGS = b"identity,deflate,gzip"
 
@@ -40,14 +42,14 @@ def choose_encoding(level: str, accepted: bytes) -> bytes:
 
 def known_encoding(encoding: bytes) -> bool:
     """Whether messages with this `grpc-encoding` can be read."""
-    return encoding in (b"", b"identity") or encoding in WINDOW_BITS
+    return encoding in (b"", b"identity") or encoding in _WINDOW_BITS
 
 
 def framed(message: Parts, encoding: bytes) -> Parts:
     """Prefix and message as they are sent: compressed where that makes it smaller."""
     size = sum(map(len, message))
     if encoding:
-        compressor = zlib.compressobj(wbits=WINDOW_BITS[encoding])
+        compressor = zlib.compressobj(wbits=_WINDOW_BITS[encoding])
         smaller = b"".join((*map(compressor.compress, message), compressor.flush()))
         if len(smaller) < size:
             return PREFIX.pack(1, len(smaller)), smaller
@@ -71,6 +73,28 @@ def in_frames(parts: Parts) -> Parts:
     if together:
         found.append(b"".join(together))
     return found
+
+
+def decompress(data: Bytes, encoding: bytes, max_bytes: int) -> bytes:
+    """A compressed message. Raises ServingError; memory stays within `max_bytes`."""
+    bits = _WINDOW_BITS.get(encoding)
+    if bits is None:
+        raise InvalidArgumentError("a message is said to be compressed, but grpc-encoding does not say how")
+    decompressor = zlib.decompressobj(bits)
+    try:
+        message = decompressor.decompress(data, max_bytes + 1)
+    except zlib.error:
+        raise InvalidArgumentError(f"a message is not compressed with {encoding.decode()}") from None
+    if len(message) > max_bytes:
+        raise too_large(len(message), max_bytes)
+    if not decompressor.eof:
+        raise InvalidArgumentError(f"a message compressed with {encoding.decode()} is cut off")
+    return message
+
+
+def too_large(size: int, max_bytes: int) -> ServingError:
+    """The error for a message over the limit; clients know these words from grpc."""
+    return ResourceExhaustedError(f"Received message larger than max ({size} vs. {max_bytes})")
 
 
 class MessageReader:
@@ -97,10 +121,8 @@ class MessageReader:
         """Whether a message has begun that is not complete."""
         return self.buffered_bytes > 0 or self._length >= 0
 
-    def feed(self, data: Bytes) -> Iterator[Bytes | Packed]:
-        """The messages that are complete with `data`; those that are to be unpacked in slices as they are. Raises
-        ServingError.
-        """
+    def feed(self, data: Bytes) -> Iterator[Bytes]:
+        """The messages that are complete with `data`. Raises ServingError."""
         rest = memoryview(data)
         while True:
             wanted = PREFIX.size if self._length < 0 else self._length
@@ -119,19 +141,16 @@ class MessageReader:
         """Where the rest of a message can be read to, if that is a large one; `placed` is to be called then."""
         return None if self._whole is None else self._whole[self.buffered_bytes :]
 
-    def placed(self, size: int) -> Iterator[Bytes | Packed]:
+    def placed(self, size: int) -> Iterator[Bytes]:
         """As `feed`, for bytes that were read to `place`."""
         self.buffered_bytes += size
         if self.buffered_bytes == self._length:
             yield self._complete()
 
-    def _complete(self) -> Bytes | Packed:
+    def _complete(self) -> Bytes:
         self._length = -1
         message = self._take()
-        if not self._flag:
-            return message
-        packed = Packed(message, self._encoding, self._max_bytes)
-        return packed.unpack() if packed.small else packed
+        return decompress(message, self._encoding, self._max_bytes) if self._flag else message
 
     def _read_prefix(self, prefix: Bytes) -> None:
         flag, length = PREFIX.unpack(prefix)
