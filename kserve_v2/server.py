@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -51,6 +52,7 @@ from kserve_v2.repository.lifecycle.replicas import NO_REPLICAS, Replicas
 from kserve_v2.repository.locations.locations import Locations
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.models.homes import Spread
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.sources.polling import Pace, Poller
 from kserve_v2.repository.temporary_folder import remove_leftovers
 from kserve_v2.repository.uploads.store import Uploads
@@ -273,7 +275,12 @@ class Server:
 
     async def banner(self) -> str:
         """What the person who started the server is told when it answers."""
-        entries = await self.manager.index()
+        try:
+            entries = await self.manager.index()
+        except (OSError, ServingError):
+            # What is served is served, whatever has become of the repository since it was read.
+            names = sorted({model.name for model in self.manager.ready_models()})
+            entries = [entry for name in names for entry in self.manager.entries(name)]
         urls = self.urls
         # A browser cannot open a Unix socket.
         if self._settings.allow_ui and "REST" in urls and unix_path(urls["REST"]) is None:
@@ -286,23 +293,24 @@ class Server:
         if "REST" not in self.urls or self._settings.tls("http"):
             # Over TLS the line would have to name certificates that only the client has.
             return None
-        names = dict.fromkeys(entry.name for entry in entries if entry.state == "READY")
-        models = [self.manager.acquire(name) for name in names]
-        models.sort(key=lambda m: ((m.path / SAMPLE_REQUEST).is_file(), bool(m.labels)), reverse=True)
-        for model in models:
-            if model.config.model_transaction_policy.decoupled:
-                # It answers streams.
-                continue
-            line = example_curl(
-                self.urls["REST"],
-                self.service.model_metadata(model.name),
-                model.path,
-                in_sequence=model.config.HasField("sequence_batching"),
-                contents=input_contents(model.config),
-            )
-            if line is not None:
-                return line
-        return None
+        found: list[tuple[tuple[bool, bool], str]] = []
+        for name in dict.fromkeys(entry.name for entry in entries if entry.state == "READY"):
+            # Versions that are ready need not answer requests to the name: a release may say otherwise.
+            with suppress(ServingError, OSError):
+                model = self.manager.acquire(name)
+                # It answers streams, if it is decoupled.
+                if not model.decoupled and (line := self._example_of(model)) is not None:
+                    found.append((((model.path / SAMPLE_REQUEST).is_file(), bool(model.labels)), line))
+        return max(found, key=lambda each: each[0])[1] if found else None
+
+    def _example_of(self, model: LoadedModel) -> str | None:
+        return example_curl(
+            self.urls["REST"],
+            self.service.model_metadata(model.name),
+            model.path,
+            in_sequence=model.config.HasField("sequence_batching"),
+            contents=input_contents(model.config),
+        )
 
     async def stop(self) -> bool:
         """Not ready at once; finish what is under way within the exit time-out; unload. False: the time was

@@ -740,6 +740,40 @@ def test_it_is_there_after_a_restart_and_keeps_its_versions(write_model: WriteMo
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("config", "there", "flags"),
+    [
+        ("version_policy { specific { versions: [ 2 ] } }", (1, 2), ()),
+        ("version_policy { specific { versions: [ 2 ] } }", (1, 2), ("--model-control-mode=poll",)),
+        ("", (2,), ("--model-control-mode=explicit", "--load-model=*")),
+        ("", (2,), ("--model-control-mode=on-demand", "--load-model=m")),
+        ("", (2,), ("--processes=2",)),
+    ],
+)
+def test_a_server_starts_whatever_has_become_of_the_versions_of_a_split(
+    start_server: StartServer,
+    write_model: WriteModel,
+    tmp_path: Path,
+    config: str,
+    there: tuple[int, ...],
+    flags: tuple[str, ...],
+) -> None:
+    for version in there:
+        write_model(tmp_path, "m", versioned(version), config, version)
+    write_model(tmp_path, "other", versioned(1))
+    (tmp_path / "m" / "release.json").write_text('{"split": {"shares": {"1": 100}}}')
+    server = start_server(tmp_path, *flags)
+    answer = server.infer("m", JSON_BODY)
+    assert answer.status_code == 503
+    assert "requests without a version are split over 1, and none of these is ready" in error_of(answer)
+    assert answered_by(server, "2") == 2
+    if "--load-model=m" not in flags:
+        # The line to paste is for a model that answers.
+        wait_until(lambda: any("/v2/models/other/infer" in line for line in server.output))
+    assert server.stop() == 0
+
+
+@pytest.mark.slow
 def test_a_directory_of_its_own(start_server: StartServer, write_model: WriteModel, tmp_path: Path) -> None:
     root, kept_in = tmp_path / "models", tmp_path / "releases"
     for version in (1, 2):

@@ -1,6 +1,8 @@
 """How a server process starts: what it loads, and what makes it give up."""
 
+import asyncio
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from kserve_v2.server import Server
+from kserve_v2.settings.settings import Settings
 from tests.conftest import RunningServer, WriteModel
 from tests.integration.conftest import Start
 from tests.integration.handlers import slow_to_load, versioned
@@ -195,6 +199,25 @@ def test_connections_are_refused_until_the_models_are_loaded(tmp_path: Path, wri
             process.send_signal(signal.SIGTERM)
             process.stdout.read()
     assert process.returncode == 0
+
+
+def test_what_is_said_at_the_start_needs_no_repository(tmp_path: Path, write_model: WriteModel) -> None:
+    """It may be gone by then: what is loaded is served, and shown."""
+    root = tmp_path / "models"
+    write_model(root, "a", versioned(1))
+
+    async def banner() -> str:
+        server = Server(Settings(model_repository=(root,), http_port=0, grpc_port=0, metrics_port=0))
+        await server.start()
+        try:
+            shutil.rmtree(root)
+            return await server.banner()
+        finally:
+            await server.stop()
+
+    said = asyncio.run(banner())
+    assert re.search(r"a +\| 1 +\| READY", said)
+    assert "/v2/models/a/infer" in said
 
 
 def test_a_signal_while_models_are_loading(tmp_path: Path, write_model: WriteModel) -> None:
