@@ -17,6 +17,10 @@ _CHUNK = 1024 * 1024
 _ENCRYPTED = 1
 
 
+class TooLargeError(InvalidArgumentError):
+    """An archive has more in it than its bounds allow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """What an archive may become, and how its members may be called.
@@ -38,7 +42,8 @@ def unpack(archive: Path, into: Path, shown: str, bounds: Bounds = Bounds(), adv
     do about one that is refused.
 
     Members that would leave the directory, by their names or by links, and devices are refused. Raises
-    InvalidArgumentError, OSError where there is no room; what has been unpacked by then is there.
+    InvalidArgumentError, TooLargeError where only the bound of the size is in the way, OSError where there is no room;
+    what has been unpacked by then is there.
     """
     into.mkdir()
     tally = _Tally(shown, bounds)
@@ -85,7 +90,8 @@ class _Tally:
         self._size += size
         limit, most = self._bounds.size, self._bounds.members
         if limit is not None and self._size > limit:
-            raise self.refused(f"its files are larger than {limit} bytes together, {self._bounds.limit}")
+            refused = self.refused(f"its files are larger than {limit} bytes together, {self._bounds.limit}")
+            raise TooLargeError(refused.message)
         if most is not None and self._members > most:
             raise self.refused(f"it has more than {most} members, and that many are too many for one archive")
         if link and not self._bounds.links:

@@ -14,13 +14,13 @@ from threading import Event
 from typing import Protocol
 
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
-from kserve_v2.repository.locations.area import Area
+from kserve_v2.repository.locations.area import Area, remove
 from kserve_v2.repository.locations.manifest import Item, Manifest, identities, stamped
 from kserve_v2.repository.locations.names import check_name, check_names
 from kserve_v2.repository.locations.staging import Staging
 from kserve_v2.repository.locations.store import Readable
 from kserve_v2.repository.locations.transfer import Progress, Stop, StoppedError, fetch, readable
-from kserve_v2.unpacking import Bounds, unpack
+from kserve_v2.unpacking import Bounds, TooLargeError, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -167,8 +167,17 @@ class Stager:
         return tree
 
     def _unpack(self, archive: Item, fetched: Mapping[Item, Path], directory: Path) -> None:
-        bounds = Bounds(self.staging.available(), _MAX_MEMBERS, check_name)
-        unpack(fetched[archive], directory, archive.path, bounds)
+        room = self.staging.available()
+        try:
+            unpack(fetched[archive], directory, archive.path, Bounds(room, _MAX_MEMBERS, check_name))
+        except TooLargeError:
+            # How much it is could not be asked for before: only unpacking tells.
+            remove(directory)
+            self.staging.make_room()
+            more = self.staging.available()
+            if more <= room:
+                raise
+            unpack(fetched[archive], directory, archive.path, Bounds(more, _MAX_MEMBERS, check_name))
         files = [path for path in directory.rglob("*") if not path.is_dir() or path.is_symlink()]
         check_names([str(path.relative_to(directory)) for path in files])
         for path in files:
@@ -177,8 +186,9 @@ class Stager:
 
 
 def _unchanged(manifest: Manifest, area: Area, name: str) -> dict[Item, Path]:
-    noted = area.noted(name)
-    if noted is None or manifest.archive or noted[1]["archive"]:
+    # It stays where it is from here on: not for an archive, which takes nothing from it and may need its room.
+    noted = None if manifest.archive else area.noted(name)
+    if noted is None or noted[1]["archive"]:
         return {}
     tree, note = noted
     before, files, moved = identities(note), note["files"], tree / "1"

@@ -75,9 +75,7 @@ class Staging:
         with self._lock:
             missing = size - self._available(but=key)
             if missing > 0:
-                for each in self._areas.values():
-                    each.prune(self.in_use, at_once=True)
-                    each.forget_partial(but={name for path, name in self._reserved if path == each.path.name})
+                self.make_room()
                 missing = size - self._available(but=key)
             if missing > 0:
                 raise ResourceExhaustedError(
@@ -90,6 +88,13 @@ class Staging:
         finally:
             with self._lock:
                 del self._reserved[key]
+
+    def make_room(self) -> None:
+        """Remove all that nobody uses, however new it is: what has been replaced, and what has been fetched in vain."""
+        with self._lock:
+            for each in self._areas.values():
+                each.prune(self.in_use, at_once=True)
+                each.forget_partial(but={name for path, name in self._reserved if path == each.path.name})
 
     def available(self) -> int:
         """Bytes that are left, beyond those that are held."""

@@ -166,6 +166,35 @@ def test_archives_come_change_and_go(tmp_path: Path, make_locations: MakeLocatio
     assert set(scan(locations.roots).models) == {"plain"}
 
 
+def test_unpacking_makes_room_of_what_was_replaced(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack
+) -> None:
+    archive = tmp_path / "models" / "m.zip"
+    archive.parent.mkdir()
+
+    def put(version: int) -> None:
+        archive.write_bytes(pack.zip({"1/weights": f"{version}" * 100_000}))
+
+    # For two of them, and one that is packed beside what it becomes.
+    locations = make_locations(archive.parent, limit=350_000)
+    for version in range(6):
+        put(version)
+        locations.materialize("m", () if version == 0 else [entry_of(locations, "m").path])
+        assert (entry_of(locations, "m").path / "1" / "weights").read_text()[0] == str(version)
+    # What is in use does not go, and the error says what there is room for; the next server begins with what is left.
+    shown = entry_of(locations, "m").path
+    archive.write_bytes(pack.zip({"1/weights": "w" * 150_000}))
+    with pytest.raises(
+        InvalidArgumentError, match=r"larger than \d+ bytes together, which is what there is room for"
+    ):
+        locations.materialize("m", [shown])
+    assert (shown / "1" / "weights").read_text()[0] == "5"
+    locations.close()
+    locations = make_locations(archive.parent, limit=350_000)
+    locations.materialize("m")
+    assert (entry_of(locations, "m").path / "1" / "weights").stat().st_size == 150_000
+
+
 def test_a_folder_without_archives_needs_no_staging_folder(
     tmp_path: Path, make_locations: MakeLocations
 ) -> None:

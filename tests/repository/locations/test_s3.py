@@ -390,6 +390,16 @@ def test_the_folder_has_a_limit_and_makes_room_first(bucket: Bucket, make_locati
     assert content(locations)["1/deep/weights.bin"] == "u" * 1400
 
 
+def test_an_archive_that_is_unpacked_makes_room_first(
+    bucket: Bucket, make_locations: MakeLocations, pack: Pack
+) -> None:
+    locations = make_locations(f"{bucket.url}/models", limit=350_000)
+    for version in range(5):
+        bucket.put("models/z.zip", pack.zip({"1/weights": f"{version}" * 100_000}))
+        locations.materialize("z", () if version == 0 else [entry_of(locations, "z").path])
+        assert content(locations, "z")["1/weights"][0] == str(version)
+
+
 def test_an_error_says_nothing_of_places(bucket: Bucket, proxy: Proxy, make_locations: MakeLocations) -> None:
     put_model(bucket)
     proxy.faults["model.py"] = [slow_down] * 100
