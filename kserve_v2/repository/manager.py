@@ -385,6 +385,7 @@ class ModelManager(ModelMap):
         self.exiting = True
         if self._on_demand is not None:
             self._on_demand.exit()
+        self.routes.exit()
         self.announce_change()
 
     async def drain(self) -> None:

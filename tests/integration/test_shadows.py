@@ -310,6 +310,65 @@ def test_a_shadow_that_goes_ends_its_copies(explicit: ExplicitServer, server: Ru
     counted.becomes(equal=2)
 
 
+def pending_of_shadow(server: RunningServer) -> float:
+    return metric(server, "nv_inference_pending_request_count", model="slow", version="2")
+
+
+def test_a_client_of_the_shadow_waits_for_one_copy_at_most(server: RunningServer) -> None:
+    change(server, "slow", shadow={"version": 2})
+    counted = Counted(server, "slow")
+    with Gate() as gate, Wire(server) as wire:
+        for _ in range(5):
+            ask(server, "slow", [1], port=gate.port)
+        gate.await_start()
+        text = json.dumps(body([7], gate.port)).encode()
+        head = f"POST /v2/models/slow/versions/2/infer HTTP/1.1\r\nHost: test\r\nContent-Length: {len(text)}\r\n\r\n"
+        wire.send(head.encode() + text)
+        wait_until(lambda: pending_of_shadow(server) == 1)
+        gate.open()
+        # Of all that waited, the client's request is the next one.
+        gate.await_start()
+        counted.becomes(equal=1, dropped=4)
+        # Nor is a copy put behind it.
+        ask(server, "slow", [1], port=gate.port)
+        counted.becomes(equal=1, dropped=5)
+        gate.open()
+        assert wire.response().status_code == 200
+
+
+def test_an_unload_waits_for_one_copy_at_most(explicit: ExplicitServer, server: RunningServer) -> None:
+    change(server, "slow", shadow={"version": 2})
+    counted = Counted(server, "slow")
+    unloaded = server.log.count("unloaded: slow version 2")
+    with Gate() as gate:
+        for _ in range(5):
+            ask(server, "slow", [1], port=gate.port)
+        gate.await_start()
+        assert explicit.unload("slow").status_code == 200
+        gate.open()
+        wait_until(lambda: server.log.count("unloaded: slow version 2") > unloaded)
+    assert explicit.load("slow").status_code == 200
+    counted.becomes(equal=1, dropped=4)
+
+
+def test_the_server_s_exit_waits_for_no_copy_that_has_not_begun(start_explicit: StartExplicit) -> None:
+    explicit = start_explicit("--exit-timeout-secs", "45")
+    server = explicit.server
+    explicit.write("slow", model(0), ALL, 1)
+    explicit.write("slow", model(0, waits=True), ALL, 2)
+    assert explicit.load("slow").status_code == 200
+    change(server, "slow", shadow={"version": 2})
+    with Gate() as gate:
+        for _ in range(5):
+            ask(server, "slow", [1], port=gate.port)
+        gate.await_start()
+        server.ask_to_stop()
+        wait_until(lambda: "unloaded: slow version 1" in server.log)
+        gate.open()
+        # Those that had not begun would stay at the gate for longer than the time-out, one after the other.
+        assert server.stop() == 0
+
+
 def test_what_lies_in_a_client_s_memory_is_left_alone(server: RunningServer) -> None:
     change(server, "same", shadow={"version": 2})
     counted = Counted(server, "same")

@@ -116,6 +116,11 @@ class EnsembleModel(LoadedModel):
         """
         return sum(step.live for step in self._steps if step.leaving or not self.leaving)
 
+    @property
+    def spare(self) -> bool:
+        """Its steps are all that it needs."""
+        return all(step.spare for step in self._steps)
+
     async def sequences_over(self) -> None:
         """Wait until no model of a step that is about to go has one."""
         for step in self._steps:

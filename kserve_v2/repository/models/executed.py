@@ -189,6 +189,11 @@ class ExecutedModel(LoadedModel):
         return super().quiet and self._queue.idle
 
     @property
+    def spare(self) -> bool:
+        """Requests that share a batch count as if each had an instance."""
+        return not self._target.depth and self._queue.under_way < self._queue.places
+
+    @property
     def pids(self) -> Sequence[int]:
         """As its model says."""
         return self._model.pids if isinstance(self._model, HasProcesses) else ()

@@ -159,6 +159,13 @@ class LoadedModel:
         return not self._target.depth and (self.sequences is None or self.sequences.silent)
 
     @property
+    def spare(self) -> bool:
+        """Whether one more request would be executed at once, in this process, and keep no other waiting: nothing
+        waits, and not all instances are busy.
+        """
+        return self.quiet
+
+    @property
     def activity(self) -> int:
         """Another number when it was asked."""
         return self.statistics.activity

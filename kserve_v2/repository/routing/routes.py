@@ -4,12 +4,14 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from weakref import WeakKeyDictionary
 
 from kserve_v2.config.release import Release
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, UnavailableError
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.choose import present
+from kserve_v2.repository.routing.copy_line import CopyLine
 from kserve_v2.repository.routing.served import Served
 from kserve_v2.repository.routing.shadowing import ShadowCounts, Shadowing
 from kserve_v2.repository.routing.split_model import SplitCounts, SplitModel
@@ -32,6 +34,9 @@ class Routes:
         self._inflight = inflight
         self._counts: dict[str, RouteCounts] = {}
         self._shadowed: dict[str, list[LoadedModel]] = {}
+        # By the version that gets the copies, whatever releases come and go meanwhile.
+        self._lines: WeakKeyDictionary[LoadedModel, CopyLine] = WeakKeyDictionary()
+        self._exiting = False
         self._warned: dict[str, str] = {}
 
     def counts(self, name: str) -> RouteCounts | None:
@@ -42,6 +47,12 @@ class Routes:
         """A model is not known any more."""
         self._counts.pop(name, None)
         self._warned.pop(name, None)
+
+    def exit(self) -> None:
+        """The server exits: copies of requests are not waited for, and none begins any more."""
+        self._exiting = True
+        for line in list(self._lines.values()):
+            line.close()
 
     def publish(self, name: str, served: Served | None, release: Release, *, settled: bool) -> Served | None:
         """What requests to a model are looked up in. `served`: its versions that can answer. `settled`: no load is
@@ -80,10 +91,19 @@ class Routes:
         shadowed = [
             model for model in served.versions.values() if model is not shadow and not why_no_shadow(model)
         ]
+        line = self._line(shadow)
         for model in shadowed:
             these = counts.shadows.setdefault((model.version, shadow.version), ShadowCounts())
-            model.submit = Shadowing(model, shadow, release.shadow, these, self._inflight).submit
+            model.submit = Shadowing(model, shadow, release.shadow, these, self._inflight, line).submit
         self._shadowed[name] = shadowed
+
+    def _line(self, shadow: LoadedModel) -> CopyLine:
+        line = self._lines.get(shadow)
+        if line is None:
+            line = self._lines[shadow] = CopyLine()
+            if self._exiting:
+                line.close()
+        return line
 
     def _warn(self, name: str, served: Served, release: Release) -> None:
         """Say what does not do what the release says, once."""

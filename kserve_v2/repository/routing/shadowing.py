@@ -1,7 +1,8 @@
 """Shadows: copies of requests to another version, whose answers are compared with those that clients got, and dropped.
 
 Nothing of it comes before the answer but a copy of what a model may write to. It is executed in a later turn of the
-event loop, is bounded in number and memory, and dropped where there is no room.
+event loop, when the version has nothing else to do, is bounded in number and memory, and dropped where there is no
+room.
 """
 
 import asyncio
@@ -18,14 +19,15 @@ from kserve_v2.memory.inflight import InflightBytes, is_mapped, tensor_bytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.compare import Difference, differences
+from kserve_v2.repository.routing.copy_line import CopyLine
 from kserve_v2.scheduling.target import Reply, Ticket
 from kserve_v2.tensors.datatypes import Array
 
 logger = logging.getLogger(__name__)
 
 OUTCOMES = ("equal", "different", "failed", "dropped", "skipped")
-"""What becomes of a copy. `dropped`: there was no room for it, or the version could not answer. `skipped`: of requests
-with tensors in the client's memory, which it may change.
+"""What becomes of a copy. `dropped`: there was no room for it, or the version was busy, or could not answer. `skipped`:
+of requests with tensors in the client's memory, which it may change.
 """
 
 # Answers up to this size are compared on the event loop.
@@ -53,12 +55,16 @@ class Shadowing:
         rules: Shadow,
         counts: ShadowCounts,
         inflight: InflightBytes,
+        line: CopyLine,
         draw: Callable[[], float] = random,
     ) -> None:
-        """`shadow`: the version that gets copies of what `model` answers. `draw`: a random number from 0 up to 1."""
+        """`shadow`: the version that gets copies of what `model` answers. `line`: where these wait for it, with all
+        others. `draw`: a random number from 0 up to 1.
+        """
         self.model, self.shadow, self.rules, self.counts = model, shadow, rules, counts
         self._answer = model.target.submit
         self._inflight = inflight
+        self.line = line
         self._draw = draw
         self._loop = asyncio.get_running_loop()
 
@@ -70,7 +76,7 @@ class Shadowing:
         try:
             answered = self._answer(request, copy.watch(reply))
         except BaseException:
-            copy.drop()
+            copy.cancel()
             raise
         if isinstance(answered, InferResponse):
             copy.answered(answered)
@@ -107,21 +113,21 @@ class Shadowing:
         )
         return _Copy(self, copied, size)
 
-    def run(self, copy: "_Copy") -> None:
-        """Have a copy answered."""
+    def run(self, copy: "_Copy") -> Ticket | None:
+        """Have a copy answered. None: it is over."""
         shadow = self.shadow
-        if shadow.down or shadow.leaving:
-            copy.over("dropped")
-            return
         try:
             shadow.check(copy.request)
             answered = shadow.submit(copy.request, copy)
         except Exception as error:  # noqa: BLE001 - nobody waits for it
+            self.line.ended(copy)
             self.failed(copy, error)
-            return
+            return None
         if isinstance(answered, InferResponse):
             copy.respond(answered)
             copy.end()
+            return None
+        return answered
 
     def failed(self, copy: "_Copy", error: Exception) -> None:
         """A copy got no answer."""
@@ -184,7 +190,7 @@ class Shadowing:
 class _Copy:
     """A request that is executed once more; the reply to that, when the first answer is there."""
 
-    __slots__ = ("_given", "_over", "_shadowed", "_shadowing", "_size", "request")
+    __slots__ = ("_given", "_over", "_shadowed", "_shadowing", "_size", "_ticket", "request")
 
     def __init__(self, shadowing: Shadowing, request: InferRequest, size: int) -> None:
         self.request = request
@@ -192,6 +198,7 @@ class _Copy:
         self._size = size
         self._given: InferResponse | None = None
         self._shadowed: InferResponse | None = None
+        self._ticket: Ticket | None = None
         self._over = False
 
     def watch(self, reply: Reply) -> "_WatchedReply":
@@ -201,16 +208,33 @@ class _Copy:
     def answered(self, response: InferResponse) -> None:
         """The client's answer is there; it is sent within this turn of the loop."""
         self._given = response
-        self._shadowing._loop.call_soon(self._shadowing.run, self)
+        self._shadowing._loop.call_soon(self._shadowing.line.put, self)
 
-    def drop(self) -> None:
+    def cancel(self) -> None:
         """The client's request has failed, or was given up: there is nothing to compare with."""
         self.over("")
+
+    @property
+    def may_begin(self) -> bool:
+        """Whether the shadow answers, and has an instance that nobody else needs now."""
+        shadow = self._shadowing.shadow
+        return not (shadow.down or shadow.leaving) and shadow.spare
+
+    def begin(self) -> None:
+        """Have it executed."""
+        self._ticket = self._shadowing.run(self)
+
+    def drop(self) -> None:
+        """It is not executed, or nobody waits for that any more."""
+        ticket, self._ticket = self._ticket, None
+        if ticket is not None:
+            ticket.give_up()
+        self.over("dropped")
 
     def left(self) -> None:
         """The client waits no longer; an answer that it has got is compared all the same."""
         if self._given is None:
-            self.drop()
+            self.cancel()
 
     def respond(self, response: InferResponse) -> None:
         """Take the answer of the shadow."""
@@ -219,6 +243,8 @@ class _Copy:
     def end(self, error: ServingError | None = None) -> None:
         """The shadow has answered, or failed."""
         given, shadowed = self._given, self._shadowed
+        self._ticket = None
+        self._shadowing.line.ended(self)
         if error is not None:
             self._shadowing.failed(self, error)
         elif given is None or shadowed is None:
@@ -261,7 +287,7 @@ class _WatchedReply:
         if error is None and self._response is not None:
             self._copy.answered(self._response)
         else:
-            self._copy.drop()
+            self._copy.cancel()
         self._response = None
 
 

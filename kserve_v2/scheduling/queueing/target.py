@@ -322,6 +322,11 @@ class QueueTarget:
         return not self._under_way.count
 
     @property
+    def under_way(self) -> int:
+        """How many requests wait, or are executed for somebody who waits."""
+        return self._under_way.count
+
+    @property
     def depth(self) -> int:
         """Requests that wait for an instance."""
         return len(self._queue)

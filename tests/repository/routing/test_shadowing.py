@@ -13,6 +13,7 @@ from kserve_v2.errors import InternalError, OverloadedError, ServingError, Unava
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.routing.copy_line import CopyLine
 from kserve_v2.repository.routing.shadowing import ShadowCounts, Shadowing
 
 
@@ -26,7 +27,7 @@ class Ticket:
 class Version:
     """Stands for a loaded version and its target. What it is asked waits in `asked`, unless it `answers` at once."""
 
-    name, down, leaving = "m", "", False
+    name, down, leaving, spare = "m", "", False, True
 
     def __init__(self, version: int, answers: InferResponse | Exception | None = None) -> None:
         self.version = version
@@ -68,13 +69,14 @@ class Scene:
         self, first: Version, shadow: Version, limit: int = 1000, drawn: float = 0.5, **rules: Any
     ) -> None:
         self.first, self.shadow = first, shadow
-        self.counts, self.inflight = ShadowCounts(), InflightBytes(limit)
+        self.counts, self.inflight, self.line = ShadowCounts(), InflightBytes(limit), CopyLine()
         self.shadowing = Shadowing(
             cast(LoadedModel, first),
             cast(LoadedModel, shadow),
             Shadow(2, **rules),
             self.counts,
             self.inflight,
+            self.line,
             lambda: drawn,
         )
 
@@ -270,5 +272,80 @@ def test_which_requests_are_copied(version: str, rules: dict[str, Any], copied: 
         scene = Scene(Version(1), Version(2), **rules)
         scene.ask(request(version=version))
         assert scene.counts.under_way == copied
+
+    run(test)
+
+
+def test_copies_are_executed_one_at_a_time() -> None:
+    async def test() -> None:
+        scene = Scene(Version(1, response()), Version(2))
+        for _ in range(3):
+            scene.ask()
+        await asyncio.sleep(0)
+        for number in range(3):
+            assert len(scene.shadow.asked) == number + 1
+            _, reply, _ = scene.shadow.asked[number]
+            reply.respond(response())
+            reply.end()
+            # Whoever asks in this turn of the loop comes first.
+            assert len(scene.shadow.asked) == number + 1
+            await asyncio.sleep(0)
+        scene.is_over(equal=3)
+
+    run(test)
+
+
+def test_a_version_that_clients_keep_busy_gets_no_copies() -> None:
+    async def test() -> None:
+        scene = Scene(Version(1, response()), Version(2))
+        scene.shadow.spare = False
+        scene.ask()
+        await asyncio.sleep(0)
+        assert scene.shadow.asked == []
+        scene.is_over(dropped=1)
+        scene.shadow.spare = True
+        for _ in range(4):
+            scene.ask()
+        await asyncio.sleep(0)
+        ((_, reply, _),) = scene.shadow.asked
+        # A client comes while one of them is executed: the others are not put before the next one.
+        scene.shadow.spare = False
+        reply.respond(response())
+        reply.end()
+        await asyncio.sleep(0)
+        assert len(scene.shadow.asked) == 1
+        scene.is_over(dropped=4, equal=1)
+
+    run(test)
+
+
+def test_a_copy_that_fails_makes_room_for_the_next_one() -> None:
+    async def test() -> None:
+        scene = Scene(Version(1, response()), Version(2))
+        scene.ask()
+        scene.ask()
+        await asyncio.sleep(0)
+        scene.shadow.asked[0][1].end(InternalError("boom"))
+        scene.shadow.answers = InternalError("boom")
+        await asyncio.sleep(0)
+        scene.is_over(failed=2)
+
+    run(test)
+
+
+def test_at_the_end_of_the_server_copies_are_given_up() -> None:
+    async def test() -> None:
+        scene = Scene(Version(1, response()), Version(2))
+        for _ in range(3):
+            scene.ask()
+        await asyncio.sleep(0)
+        ((_, _, ticket),) = scene.shadow.asked
+        scene.line.close()
+        assert ticket.given_up
+        scene.is_over(dropped=3)
+        scene.ask()
+        await asyncio.sleep(0)
+        assert len(scene.shadow.asked) == 1
+        scene.is_over(dropped=4)
 
     run(test)
