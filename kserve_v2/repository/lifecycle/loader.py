@@ -16,6 +16,7 @@ from kserve_v2.handlers.modules import OWN_MODULES
 from kserve_v2.memory.tidying import Tidying
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
+from kserve_v2.repository.lifecycle.load_log import reason_text
 from kserve_v2.repository.lifecycle.replicas import Replicas
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import Ensembles
@@ -109,6 +110,12 @@ class Loader:
         if self._options.locations is not None:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._bringers, self._options.locations.refresh, self.in_use(), names)
+
+    def outdated(self, name: str) -> str:
+        """Why a model from elsewhere is not here as it is there now, as the index shows it; "" for nothing."""
+        locations = self._options.locations
+        error = locations.outdated(name) if locations is not None else None
+        return reason_text(error) if error is not None else ""
 
     async def find(self, name: str) -> list[ModelEntry]:
         """The models of a name as they are on disk now; see `scan.scan_model` and `find_models`. One that was not

@@ -122,7 +122,11 @@ class ManagedModel:
 
     def entries(self, problem: str) -> list[IndexEntry]:
         """What the repository index tells. `problem`: of the model's directory."""
-        return entries(self.name, self.records, self.served, self.problem, problem)
+        why = self.problem
+        if self.served is not None:
+            # No load has been tried of what has not even come here.
+            why = why or self._loader.outdated(self.name)
+        return entries(self.name, self.records, self.served, why, problem)
 
     def down(self, version: int | None = None) -> str:
         """Why a version that is loaded does not answer for now; of the highest, if none is asked for. "" if there is

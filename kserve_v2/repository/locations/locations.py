@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
+from typing import TypeVar
 
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
 from kserve_v2.net.repository_url import RepositoryUrl
@@ -34,6 +35,8 @@ from kserve_v2.repository.locations.web_archive import WebArchive
 from kserve_v2.tensors.written import Tensors
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 # How long names are remembered for whoever only wants to look.
 _NAMES_KEPT_S = 5.0
@@ -89,6 +92,8 @@ class Locations:
         self._locations.append(self.added)
         self._staging.name_all(keys)
         self._problems: dict[str, str] = {}
+        # Of those, what the last look at all models has found.
+        self._outdated: dict[str, ServingError] = {}
         self._unreachable: dict[int, str] = {}
         self._names: tuple[float, list[str]] | None = None
         self._lock = Lock()
@@ -132,6 +137,12 @@ class Locations:
         """Why a model could not be brought here when that was tried last."""
         return self._problems.get(name)
 
+    def outdated(self, name: str) -> ServingError | None:
+        """Why a model is here as it was before, if it was not there when `refresh` has looked for a new one; None if
+        that has found nothing wrong.
+        """
+        return self._outdated.get(name)
+
     def prepare(self) -> None:
         """Find out at the start what would be found out later. Raises InvalidArgumentError for a local folder that is
         one model where many are expected or the reverse, and for a staging folder that cannot be used; OSError for a
@@ -157,11 +168,11 @@ class Locations:
             for each in self._locations:
                 each.materialize(name)
         except ServingError as error:
-            if isinstance(error, UnreachableError):
-                error = UnavailableError(f"it cannot be fetched: {error.message}")
+            error = _told(error)
             self._problems[name] = error.message
             raise error from None
         self._problems.pop(name, None)
+        self._outdated.pop(name, None)
 
     def refresh(self, in_use: Collection[Path] = (), names: Collection[str] | None = None) -> None:
         """Bring everything up to date, or the models of these names. What cannot be reached is as before, and the log
@@ -169,6 +180,7 @@ class Locations:
         """
         self._staging.in_use = self._links.in_use = frozenset(in_use)
         problems: dict[str, str] = {}
+        outdated: dict[str, ServingError] = {}
         for number, each in enumerate(self._locations):
             try:
                 failed = each.materialize_all(names)
@@ -177,18 +189,18 @@ class Locations:
                 if self._unreachable.get(number) != error.message:
                     logger.error("cannot read the model repository %s: %s", each.shown, error.message)  # noqa: TRY400 - no defect
                 self._unreachable[number] = error.message
+                if not isinstance(error, UnreachableError):
+                    # It has been reached, and nothing can be made of what is there now.
+                    outdated |= dict.fromkeys(_names_in(each.root), error)
                 continue
             self._unreachable.pop(number, None)
             problems |= {name: error.message for name, error in failed.items()}
+            outdated |= {name: _told(error) for name, error in failed.items()}
         for name, problem in problems.items():
             if self._problems.get(name) != problem:
                 logger.error("model '%s' cannot be fetched: %s", name, problem)
-        others = (
-            {}
-            if names is None
-            else {name: each for name, each in self._problems.items() if name not in names}
-        )
-        self._problems = others | problems
+        self._problems = _others(self._problems, names) | problems
+        self._outdated = _others(self._outdated, names) | outdated
 
     def stop(self) -> None:
         """Fetch nothing more."""
@@ -199,6 +211,26 @@ class Locations:
         self.stop()
         self._staging.close()
         self._links.close()
+
+
+def _told(error: ServingError) -> ServingError:
+    """The error that clients are told."""
+    if isinstance(error, UnreachableError):
+        return UnavailableError(f"it cannot be fetched: {error.message}")
+    return error
+
+
+def _others(found: Mapping[str, T], names: Collection[str] | None) -> dict[str, T]:
+    """What was found of the models that were not looked at: `names` were, None for all."""
+    return {} if names is None else {name: each for name, each in found.items() if name not in names}
+
+
+def _names_in(root: Path | None) -> list[str]:
+    """The models of a folder."""
+    try:
+        return [path.name for path in root.iterdir() if path.is_dir()] if root is not None else []
+    except OSError:
+        return []
 
 
 def _key(where: Path | RepositoryUrl, model_name: str) -> str:

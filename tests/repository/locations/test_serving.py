@@ -151,6 +151,62 @@ def test_archives_beside_models_and_a_new_one(start_server: StartServer, tmp_pat
     assert (answer(server, "zipped"), answer(server, "packed")) == (9, 10)
 
 
+def reason(server: RunningServer, model: str) -> str:
+    """What the index says of a model that is ready, "" for nothing."""
+    entry = next(each for each in server.post("/v2/repository/index").json() if each["name"] == model)
+    assert entry["state"] == "READY"
+    return str(entry.get("reason", ""))
+
+
+POLLING = ("--model-control-mode", "poll", "--repository-poll-secs", "1", "--repository-settle-secs", "0")
+
+
+def test_the_index_says_what_polling_could_not_fetch(
+    start_server: StartServer, tmp_path: Path, pack: Pack
+) -> None:
+    archive = tmp_path / "models" / "zipped.zip"
+    archive.parent.mkdir()
+    archive.write_bytes(pack.zip({"1/model.py": CODE.format(factor=8)}))
+    server = start_server(archive.parent, *POLLING, "--staging-dir", str(tmp_path / "staging"))
+    assert reason(server, "zipped") == ""
+    archive.write_bytes(b"PK\x03\x04garbage")
+    wait_until(lambda: reason(server, "zipped") != "")
+    assert reason(server, "zipped") == (
+        "not updated: Invalid argument: zipped.zip cannot be unpacked: it is neither a zip nor a tar file, or not whole"
+    )
+    assert answer(server, "zipped") == 8
+    archive.write_bytes(pack.zip({"1/model.py": CODE.format(factor=9)}))
+    wait_until(lambda: answer(server, "zipped") == 9)
+    assert reason(server, "zipped") == ""
+
+
+def test_the_index_says_what_polling_could_not_fetch_from_s3(
+    bucket: Bucket, proxy: Proxy, start_server: StartServer, tmp_path: Path
+) -> None:
+    bucket.put("models/double/1/model.py", CODE.format(factor=2))
+    server = start_server(f"{bucket.url}/models", *POLLING, "--staging-dir", str(tmp_path / "staging"))
+    proxy.faults["model.py"] = [corrupted] * 100
+    bucket.put("models/double/1/model.py", CODE.format(factor=3))
+    wait_until(lambda: "comes with another checksum" in reason(server, "double"))
+    assert reason(server, "double").startswith("not updated: Unavailable: ")
+    assert answer(server, "double") == 2
+
+
+def test_the_index_says_of_each_model_that_its_archive_could_not_be_unpacked(
+    bucket: Bucket, start_server: StartServer, tmp_path: Path, pack: Pack
+) -> None:
+    files = {f"{name}/1/model.py": CODE.format(factor=2) for name in ("first", "second")}
+    bucket.put("models.zip", pack.zip(files))
+    server = start_server(f"{bucket.url}/models.zip", *POLLING, "--staging-dir", str(tmp_path / "staging"))
+    bucket.put("models.zip", "garbage")
+    for name in ("first", "second"):
+        wait_until(lambda name=name: reason(server, name) != "")  # type: ignore[misc]
+        assert reason(server, name).startswith("not updated: Invalid argument: models.zip cannot be unpacked")
+        assert answer(server, name) == 2
+    bucket.put("models.zip", pack.zip(files))
+    wait_until(lambda: reason(server, "first") == reason(server, "second") == "")
+
+
 def test_a_flat_folder_without_its_name_ends_the_start(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"")
     with pytest.raises(AssertionError, match="is one model, not a folder of models: give --model-name NAME"):
