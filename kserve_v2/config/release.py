@@ -8,6 +8,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,8 @@ RELEASE = "release"
 """The parameter of a configuration: a release as JSON. A release file outweighs it."""
 
 _MAX_MEMBERS = 64
+# More than the largest release takes.
+MAX_RELEASE_BYTES = 256 * 1024
 _MAX_VERSION = 10**18
 _MAX_SHADOW_REQUESTS = 1024
 
@@ -119,6 +122,16 @@ def parse_release(text: str | bytes) -> Release:
     except ValueError as error:
         raise InvalidArgumentError(f"is no JSON: {error}") from None
     return read_release(document)
+
+
+def check_members_once(text: bytes | bytearray) -> None:
+    """Raise InvalidArgumentError if an object in a text that is JSON has a member twice: nobody could tell which of
+    them is meant. Also for a text that is too long for a release.
+    """
+    if len(text) > MAX_RELEASE_BYTES:
+        raise InvalidArgumentError(f"the release: expected up to {MAX_RELEASE_BYTES} bytes, got more")
+    with suppress(ValueError, RecursionError):
+        json.loads(text, object_pairs_hook=_no_member_twice)
 
 
 def read_release(document: object) -> Release:

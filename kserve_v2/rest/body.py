@@ -1,5 +1,6 @@
 """Reading a request's body within the limit on its size."""
 
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Receive
@@ -47,8 +48,15 @@ class BodyReader:
             raise _too_large(len(body), limit)
         return body
 
-    async def read_object(self, receive: Receive, *, may_be_empty: bool = False) -> dict[str, Any]:
-        """A body that is a JSON object. One that is empty has no members, if it `may_be_empty`.
+    async def read_object(
+        self,
+        receive: Receive,
+        *,
+        may_be_empty: bool = False,
+        check: Callable[[bytes | bytearray], None] | None = None,
+    ) -> dict[str, Any]:
+        """A body that is a JSON object. One that is empty has no members, if it `may_be_empty`. `check`: raises what is
+        wrong with its text.
 
         Raises as `read`, and InvalidArgumentError for any other body.
         """
@@ -58,6 +66,8 @@ class BodyReader:
             raise InvalidArgumentError(
                 "attempt to get members for non-object: the body must be a JSON object"
             )
+        if check is not None:
+            check(body)
         return document
 
 

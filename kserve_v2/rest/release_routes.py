@@ -5,6 +5,7 @@ import re
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
+from kserve_v2.config.release import check_members_once
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.openapi import documented
@@ -22,7 +23,7 @@ def add_release_routes(app: FastAPI, service: InferenceService, bodies: BodyRead
     @app.post("/v2/repository/models/{model_name}/release", **documented("release_change"))
     async def change_release(model_name: str, request: Request) -> Response:
         """Change some of that. In force, and kept across restarts, when this answers; answers all."""
-        document = await bodies.read_object(request.receive)
+        document = await bodies.read_object(request.receive, check=check_members_once)
         who = request.client.host if request.client is not None else "a local client"
         return json_response(release_view(await service.change_release(_name(model_name), document, who)))
 

@@ -300,6 +300,15 @@ def test_what_is_wrong_is_named_and_changes_nothing(explicit: ExplicitServer, se
     )
     assert server.post("/v2/repository/models/m/release", content=b"[1]").status_code == 400
     assert server.post("/v2/repository/models/m/release", content=b"{").status_code == 400
+    for content, problem in (
+        (b'{"labels": {"PROD": 3, "PROD": 1}}', '"PROD": is there twice'),
+        (
+            b'{"labels": {"PROD": 3}' + b" " * 300_000 + b"}",
+            "the release: expected up to 262144 bytes, got more",
+        ),
+    ):
+        answer = server.post("/v2/repository/models/m/release", content=content)
+        assert (answer.status_code, error_of(answer)) == (400, problem)
     assert (explicit.root / "m" / "release.json").read_bytes() == before
     assert answered_by(server, "PROD") == 2
 
@@ -814,6 +823,13 @@ def test_of_uploaded_files_it_is_kept_in_the_repository(start_explicit: StartExp
     assert explicit.load("m").status_code == 200
     assert answered_by(explicit.server, "PROD") == 5
     assert upload("sent").status_code == 200
+    # What only the upload has is gone sooner than the release.
+    assert upload("m").status_code == 200
+    assert refused(explicit.server, 400, labels={"NEW": 6}) == (
+        "labels['NEW']: version 6 of model 'm' was uploaded and goes with the unload, expected one that lies in the "
+        "repository (5)"
+    )
+    change(explicit.server, labels={"NEW": 5})
     why = refused(explicit.server, 503, "sent", labels={"PROD": 5})
     assert "no model repository has a directory of that name; --release-directory" in why
     explicit.unload_all()
@@ -932,6 +948,10 @@ def test_each_change_is_in_the_log(server: RunningServer) -> None:
     change(server, labels={"PROD": 2})
     line = 'release: model \'m\' changed by 127.0.0.1: {"labels": {"PROD": 1}} -> {"labels": {"PROD": 2}}'
     wait_until(lambda: line in server.log)
+    change(server, labels={"PROD": 2})
+    same = '{"labels": {"PROD": 2}}'
+    wait_until(lambda: f"release: model 'm' unchanged by 127.0.0.1: {same}" in server.log)
+    assert f"{same} -> {same}" not in server.log
 
 
 # --- version policies -----------------------------------------------------------------------------------------------

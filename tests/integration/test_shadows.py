@@ -203,7 +203,19 @@ def test_requests_by_number_are_not_copied(server: RunningServer) -> None:
 
 
 def test_the_version_itself_is_not_copied(server: RunningServer) -> None:
-    change(server, "same", split={"shares": {"2": 100}}, shadow={"version": 2})
+    document = {"split": {"shares": {"2": 100}}, "shadow": {"version": 2}}
+    answer = server.post("/v2/repository/models/same/release", json=document)
+    assert (answer.status_code, answer.json()["error"]) == (
+        400,
+        "shadow.version: expected another version than those that answer requests without a version, or with a label of "
+        "shadow.labels, got 2, the only one of model 'same' that does",
+    )
+    change(server, "same", shadow={"version": 2})
+    # At the end of a canary, a split says the same: that is done, and said.
+    answer = server.post("/v2/repository/models/same/release", json={"split": {"shares": {"2": 100}}})
+    assert answer.json()["problems"] == [
+        "version 2 gets no copies of requests: it alone answers those that would be copied"
+    ]
     counted = Counted(server, "same")
     for _ in range(3):
         assert server.infer("same", body([1])).json()["model_version"] == "2"

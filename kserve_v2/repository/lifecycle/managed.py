@@ -147,6 +147,14 @@ class ManagedModel:
         return list(self.served.versions.values()) if self.served else []
 
     @property
+    def uploaded(self) -> frozenset[int]:
+        """Those that are made from uploaded files."""
+        ready = set(self.ready)
+        return frozenset(
+            record.version for record in self.records if record.uploaded is not None and record.model in ready
+        )
+
+    @property
     def directories(self) -> list[Path]:
         """Where its versions lie that are loaded, and those that are wanted."""
         wanted = [self._wanted.candidate.entry.path] if self._wanted is not None else []

@@ -72,6 +72,11 @@ def home_of(model_path: Path) -> Path | None:
     return Path(home) if isinstance(home, str) else None
 
 
+def is_of_links(model_path: Path) -> bool:
+    """Whether a model's directory is made of links, and no folder of a person's."""
+    return model_path.parent.parent.parent.name == TREES and _HOME in (note_of(model_path) or {})
+
+
 def is_made(model_path: Path) -> bool:
     """Whether the configuration in a model's directory was written for it, of a model that has none."""
     return home_of(model_path) is not None and not (model_path / CONFIG).is_symlink()

@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import TypeVar
 
-from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError
+from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableError, describe
 from kserve_v2.net.repository_url import RepositoryUrl
 from kserve_v2.repository.locations import flat
 from kserve_v2.repository.locations.filesystems import open_filesystem, place
@@ -29,7 +29,7 @@ from kserve_v2.repository.locations.operand_links import links_of
 from kserve_v2.repository.locations.operands import Operand, shown
 from kserve_v2.repository.locations.stager import Stager
 from kserve_v2.repository.locations.staging import Staging
-from kserve_v2.repository.locations.store import UnreachableError, Whole, archive_name, unreachable
+from kserve_v2.repository.locations.store import UnreachableError, Whole, archive_name, without_secrets
 from kserve_v2.repository.locations.torchserve import TorchServeArchives
 from kserve_v2.repository.locations.web_archive import WebArchive
 from kserve_v2.tensors.written import Tensors
@@ -185,13 +185,17 @@ class Locations:
             try:
                 failed = each.materialize_all(names)
             except (ServingError, OSError) as failure:
-                error = failure if isinstance(failure, ServingError) else unreachable(failure, each.shown)
-                if self._unreachable.get(number) != error.message:
-                    logger.error("cannot read the model repository %s: %s", each.shown, error.message)  # noqa: TRY400 - no defect
-                self._unreachable[number] = error.message
-                if not isinstance(error, UnreachableError):
+                problem = (
+                    failure.message
+                    if isinstance(failure, ServingError)
+                    else without_secrets(describe(failure))
+                )
+                if self._unreachable.get(number) != problem:
+                    logger.error("cannot read the model repository %s: %s", each.shown, problem)  # noqa: TRY400 - no defect
+                self._unreachable[number] = problem
+                if isinstance(failure, ServingError) and not isinstance(failure, UnreachableError):
                     # It has been reached, and nothing can be made of what is there now.
-                    outdated |= dict.fromkeys(_names_in(each.root), error)
+                    outdated |= dict.fromkeys(_names_in(each.root), failure)
                 continue
             self._unreachable.pop(number, None)
             problems |= {name: error.message for name, error in failed.items()}

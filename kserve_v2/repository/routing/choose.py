@@ -9,7 +9,7 @@ back.
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from kserve_v2.config.release import Sticky
 
@@ -48,7 +48,7 @@ def pick(shares: Mapping[int, float], drawn: float) -> int:
     return usable[-1]
 
 
-def present(shares: Mapping[int, float], there: Sequence[int]) -> dict[int, float]:
+def present(shares: Mapping[int, float], there: Collection[int]) -> dict[int, float]:
     """The shares of the versions that are there, empty if none of them gets anything."""
     return {
         version: shares[version] for version in sorted(shares) if version in there and shares[version] > 0

@@ -35,6 +35,11 @@ class Released(Protocol):
         """Its versions that are loaded."""
         ...
 
+    @property
+    def uploaded(self) -> frozenset[int]:
+        """Those that are made from uploaded files."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ReleaseView:
@@ -118,7 +123,9 @@ class Releases:
             before = model.released.release
             after = changed_release(before, document)
             loaded = {each.version: each for each in model.ready}
-            check_release(name, after, before, loaded, entry.versions if entry is not None else ())
+            on_disk = entry.versions if entry is not None else ()
+            passing = model.uploaded.difference(on_disk) if entry is not None else ()
+            check_release(name, after, before, loaded, on_disk, passing)
             text = json.dumps(release_json(after), indent=2) + "\n"
             path = entry.path if entry is not None else None
             kept = model.name, path, self._directory

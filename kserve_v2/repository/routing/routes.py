@@ -1,7 +1,7 @@
 """Releases put to work: requests are looked up in a map that has labels beside versions, and what splits the others."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from weakref import WeakKeyDictionary
@@ -140,6 +140,18 @@ def without_effect(served: Served, release: Release) -> Iterator[str]:
             yield f"version {release.shadow.version} is not ready, and gets no copies of requests"
         elif why := why_no_shadow(shadow):
             yield f"version {shadow.version} gets no copies of requests: {why}"
+        elif _copied(release, [model.version for model in served.versions.values()]) == {shadow.version}:
+            yield f"version {shadow.version} gets no copies of requests: it alone answers those that would be copied"
+
+
+def _copied(release: Release, there: Collection[int]) -> set[int]:
+    """The versions that answer requests of which the shadow is to have copies: those that name no version, or one of
+    its labels. `there`: the versions that are, at least one.
+    """
+    named = set(release.shadow.labels) if release.shadow is not None else set()
+    labelled = {version for label, version in release.labels.items() if label in named and version in there}
+    sharing = present(release.split.shares, there) if release.split is not None else {max(there): 100.0}
+    return labelled | sharing.keys()
 
 
 def why_no_shadow(model: LoadedModel) -> str:
@@ -159,10 +171,12 @@ def check_release(
     before: Release,
     loaded: Mapping[int, LoadedModel],
     on_disk: Sequence[int] = (),
+    passing: Collection[int] = (),
 ) -> None:
     """Raise NotFoundError if what a release says otherwise than the one `before` names a version that is not there,
     UnavailableError if that is there and does not answer for now, InvalidArgumentError if one cannot do what it asks
-    for. `loaded`: the versions that are loaded; `on_disk`: those that could be.
+    for. `loaded`: the versions that are loaded; `on_disk`: those that could be; `passing`: those that are gone with the
+    next load or unload, which the release outlives.
     """
     split = release.split if release.split != before.split else None
     shadow = release.shadow if release.shadow != before.shadow else None
@@ -192,6 +206,11 @@ def check_release(
             raise NotFoundError(
                 f"{place}: version {version} of model '{name}' is not ready, expected one that is ({there}){advice}"
             )
+        if version in passing:
+            raise InvalidArgumentError(
+                f"{place}: version {version} of model '{name}' was uploaded and goes with the unload, expected one "
+                f"that lies in the repository ({', '.join(map(str, on_disk)) or 'none'})"
+            )
     if split is not None:
         sharing = [loaded[version] for version in split.shares]
         if len({model.decoupled for model in sharing}) > 1:
@@ -208,6 +227,11 @@ def check_release(
             raise InvalidArgumentError(
                 f"shadow.version: expected another version than those that answer, got {shadow.version}, the only one "
                 f"of model '{name}' that is ready"
+            )
+        if _copied(release, loaded.keys()) == {shadow.version}:
+            raise InvalidArgumentError(
+                "shadow.version: expected another version than those that answer requests without a version, or with "
+                f"a label of shadow.labels, got {shadow.version}, the only one of model '{name}' that does"
             )
 
 

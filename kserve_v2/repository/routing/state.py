@@ -61,7 +61,10 @@ class ReleaseState:
     def _take(self, found: Found, who: str = "") -> None:
         """Have something in force, and say so."""
         before, self.found = self.release, found
-        if who or before != found.release:
+        if before == found.release:
+            if who:
+                logger.info("release: model '%s' unchanged by %s: %s", self._name, who, release_text(before))
+        else:
             by = who or found.source or "its file, which is gone"
             texts = release_text(before), release_text(found.release)
             logger.info("release: model '%s' changed by %s: %s -> %s", self._name, by, *texts)

@@ -9,16 +9,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.config.release import NO_RELEASE, RELEASE, Release, configured_release, parse_release
+from kserve_v2.config.release import (
+    MAX_RELEASE_BYTES,
+    NO_RELEASE,
+    RELEASE,
+    Release,
+    configured_release,
+    parse_release,
+)
 from kserve_v2.errors import InvalidArgumentError, UnavailableError
 from kserve_v2.regular_files import read_regular
 from kserve_v2.repository.locations.area import is_staged, tree_of
+from kserve_v2.repository.locations.linked import is_of_links
 from kserve_v2.repository.reading.scan import RELEASE_FILE
 
 CONFIGURATION = "configuration"
 
-# More than the largest release takes.
-_MAX_BYTES = 256 * 1024
+_LOST = "it comes from elsewhere, and what is written to its copy here is lost"
+_NO_FOLDER = "its files lie in no folder with folders for versions, and nothing is written beside them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +75,7 @@ def write_release(name: str, model_path: Path | None, directory: Path | None, te
     if path is None:
         raise _not_kept(name, "no model repository has a directory of that name")
     if directory is None and is_staged(tree_of(path)):
-        raise _not_kept(name, "it comes from elsewhere, and what is written to its copy here is lost")
+        raise _not_kept(name, _NO_FOLDER if is_of_links(tree_of(path)) else _LOST)
     try:
         if directory is not None:
             path.mkdir(parents=True, exist_ok=True)
@@ -85,13 +93,13 @@ def _not_kept(name: str, why: str) -> UnavailableError:
 
 def _read(path: Path) -> bytes | None:
     try:
-        data = read_regular(path, _MAX_BYTES + 1)
+        data = read_regular(path, MAX_RELEASE_BYTES + 1)
     except OSError as error:
         if isinstance(error, FileNotFoundError | NotADirectoryError) and not path.is_symlink():
             return None
         raise InvalidArgumentError(f"{RELEASE_FILE} cannot be read: {error.strerror}") from None
-    if len(data) > _MAX_BYTES:
-        raise InvalidArgumentError(f"{RELEASE_FILE}: expected up to {_MAX_BYTES} bytes, got more")
+    if len(data) > MAX_RELEASE_BYTES:
+        raise InvalidArgumentError(f"{RELEASE_FILE}: expected up to {MAX_RELEASE_BYTES} bytes, got more")
     return data
 
 

@@ -400,3 +400,19 @@ def test_labels_of_a_flat_folder_are_read(tmp_path: Path, make_locations: MakeLo
     locations.materialize("m")
     config = ModelConfig(output=[ModelOutput(name="y", label_filename="labels.txt")])
     assert read_labels(config, entry_of(locations, "m").path) == {"y": ("a", "b")}
+
+
+def test_a_repository_that_is_away_is_told_of_once(
+    tmp_path: Path, make_locations: MakeLocations, caplog: pytest.LogCaptureFixture
+) -> None:
+    models = write(tmp_path / "models", {"m/1/model.py": "code"})
+    locations = make_locations(models)
+    locations.refresh()
+    models.rename(tmp_path / "away")
+    locations.refresh()
+    told = [record.message for record in caplog.records]
+    assert told
+    assert all("models: FileNotFoundError: " in each for each in told)
+    for _ in range(3):
+        locations.refresh()
+    assert [record.message for record in caplog.records] == told

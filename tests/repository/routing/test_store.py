@@ -14,7 +14,8 @@ from kserve_v2.config import parse_config
 from kserve_v2.config.release import NO_RELEASE, Release
 from kserve_v2.errors import InvalidArgumentError, UnavailableError
 from kserve_v2.repository.locations import area
-from kserve_v2.repository.reading.scan import scan_model
+from kserve_v2.repository.locations.locations import Locations, Where
+from kserve_v2.repository.reading.scan import scan, scan_model
 from kserve_v2.repository.routing.store import NOTHING_FOUND, Found, find_release, write_release
 
 PLAIN = parse_config("", "c")
@@ -100,6 +101,29 @@ def test_what_would_be_lost_is_not_written(tmp_path: Path) -> None:
     assert list(copy.iterdir()) == []
     write_release("m", copy, tmp_path / "kept", text("A"))
     assert labels(find_release("m", copy, PLAIN, tmp_path / "kept")) == ["A"]
+
+
+def test_a_release_is_not_written_beside_files_that_lie_in_no_version(tmp_path: Path) -> None:
+    folder = tmp_path / "mounted"
+    folder.mkdir()
+    (folder / "model.py").write_text("code")
+    locations = Locations(Where((folder,), "flowers"), {})
+    try:
+        locations.materialize("flowers")
+        entry = scan(locations.roots).models["flowers"]
+        with pytest.raises(
+            UnavailableError, match=r"in no folder with folders for versions.*; --release-directory"
+        ):
+            write_release("flowers", entry.path, None, text("A"))
+        assert [path.name for path in folder.iterdir()] == ["model.py"]
+        # With such folders, it is a model's directory like any other.
+        (folder / "1").mkdir()
+        (folder / "model.py").rename(folder / "1" / "model.py")
+        locations.materialize("flowers")
+        write_release("flowers", scan(locations.roots).models["flowers"].path, None, text("A"))
+        assert sorted(path.name for path in folder.iterdir()) == ["1", "release.json"]
+    finally:
+        locations.close()
 
 
 def test_nothing_is_left_behind_and_no_model_changes(tmp_path: Path) -> None:
