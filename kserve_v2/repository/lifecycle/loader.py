@@ -15,6 +15,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.handlers.modules import OWN_MODULES
 from kserve_v2.memory.tidying import Tidying
 from kserve_v2.plugins import BackendRegistry
+from kserve_v2.repository.lifecycle.cleaning import Cleaning
 from kserve_v2.repository.lifecycle.control import Controls
 from kserve_v2.repository.lifecycle.load_log import reason_text
 from kserve_v2.repository.lifecycle.replicas import Replicas
@@ -85,6 +86,10 @@ class Loader:
         self.in_use: Callable[[], Collection[Path]] = tuple
         """The directories of models that are loaded, or about to be: they stay where they are."""
         self.tidying = Tidying(OWN_MODULES)
+        self.cleaning = Cleaning(options.locations, self._bringers, self._directories_in_use)
+
+    def _directories_in_use(self) -> Collection[Path]:
+        return self.in_use()
 
     async def scan(self, *, strict: bool = False) -> Snapshot:
         """All models of all repositories; see `scan.scan` and `scan_namespaces`. Those that could be brought to this
@@ -110,6 +115,7 @@ class Loader:
         if self._options.locations is not None:
             loop = asyncio.get_running_loop()
             await loop.run_in_executor(self._bringers, self._options.locations.refresh, self.in_use(), names)
+            self.cleaning.later()
 
     def outdated(self, name: str) -> str:
         """Why a model from elsewhere is not here as it is there now, as the index shows it; "" for nothing."""
@@ -136,6 +142,7 @@ class Loader:
     ) -> Candidate:
         """One model as it is now, brought to this machine if it comes from elsewhere; see `read_candidate`."""
         loop = asyncio.get_running_loop()
+        self.cleaning.later()
         if self._options.locations is not None and uploaded is None:
             await loop.run_in_executor(
                 self._bringers, self._options.locations.materialize, name, self.in_use()
@@ -247,6 +254,7 @@ class Loader:
         """Begin nothing more. What hangs on a thread is not waited for."""
         self.residency.stop()
         self.tidying.stop()
+        self.cleaning.stop()
         for executor in (self._reader, self._uploader, self._loaders, self._bringers, self._lookers):
             executor.shutdown(wait=False, cancel_futures=True)
         if self._options.locations is not None:

@@ -474,6 +474,7 @@ class ManagedModel:
         del model
         record.unloaded()
         logger.info("unloaded: %s version %d", self.name, record.version)
+        self._loader.cleaning.later()
         self._loader.tidying.after_end()
         self._publish()
 

@@ -20,7 +20,7 @@ from typing import Any
 _NOTE = "manifest.json"
 TREES, _MODELS = "trees", "models"
 # How long what has been replaced is kept, at the least: whoever has just found it may be about to read it.
-_KEPT_S = 60.0
+KEPT_S = 60.0
 
 
 class Area:
@@ -46,6 +46,19 @@ class Area:
         self._former = {name: tree_of(self.models / name) for name in self.names}
         for name in self._former:
             (self.models / name).unlink()
+        self._replace_former()
+
+    def _replace_former(self) -> None:
+        """Of what an earlier server has left, one tree of each model may be served again: that which was shown last or,
+        if none was when it ended, the newest.
+        """
+        for model in self._trees.iterdir():
+            self._replace(model.name)
+            contents = [tree / model.name for tree in model.iterdir()]
+            former = self._former.get(model.name)
+            last = former if former in contents else max(contents, key=_made_at, default=None)
+            if last is not None:
+                self._replaced.pop(last.parent, None)
 
     def find(self, name: str, fingerprint: str) -> Path | None:
         """A tree that is whole, and stays until it was shown; None if there is none."""
@@ -109,7 +122,7 @@ class Area:
                 link.replace(self.models / name)
                 self._replace(name)
             self._replaced.pop(content.parent, None)
-            self._held = {tree for tree in self._held if tree.parent.name != name}
+            self.let_go(name)
         return before != content
 
     def hide(self, name: str) -> bool:
@@ -147,6 +160,11 @@ class Area:
         found = note_of(content)
         return (content, found) if found is not None else None
 
+    def let_go(self, name: str) -> None:
+        """None of a model's trees is about to be shown."""
+        with self._lock:
+            self._held = {tree for tree in self._held if tree.parent.name != name}
+
     def partial(self, name: str) -> Path:
         """The directory for files of a model that are under way."""
         directory = self._partial / name
@@ -174,15 +192,18 @@ class Area:
 
     def prune(self, in_use: Collection[Path], *, at_once: bool = False) -> None:
         """Remove the trees that have been replaced and are not in use; `at_once`, also those that were replaced just
-        now, and those of an earlier server.
+        now, and those of an earlier server. What is `in_use` may be a tree, or lie in one.
         """
         with self._lock:
+            needed = {path for each in in_use for path in (each, *each.parents)}
             every = [each for model in self._trees.iterdir() for each in model.iterdir()] if at_once else []
             for tree in [*self._replaced, *every]:
                 content = tree / tree.parent.name
-                young = self._clock() - self._replaced.get(tree, float("-inf")) < _KEPT_S
-                used = content in in_use or tree in self._held or self.shown(content.name) == content
-                if tree.exists() and not used and (at_once or not young):
+                young = self._clock() - self._replaced.get(tree, float("-inf")) < KEPT_S
+                used = content in needed or tree in self._held or self.shown(content.name) == content
+                if not tree.exists():
+                    self._replaced.pop(tree, None)
+                elif not used and (at_once or not young):
                     self._take_away(tree)
 
     def _replace(self, name: str) -> None:
@@ -200,6 +221,14 @@ class Area:
         remove(going)
         if not any(tree.parent.iterdir()):
             tree.parent.rmdir()
+
+
+def _made_at(content: Path) -> float:
+    """When a tree was put together; before all others for one that is not whole."""
+    try:
+        return (content.parent / _NOTE).stat().st_mtime
+    except OSError:
+        return float("-inf")
 
 
 def note_of(content: Path) -> dict[str, Any] | None:

@@ -122,6 +122,23 @@ class StoredModels(_Staged):
         self._prune()
         return problems
 
+    def hide_gone(self) -> None:
+        """Show no longer what is gone from the store, though nobody has asked for it since."""
+        if self._area is None:
+            return
+        try:
+            for name in set(self._area.kept) - self._found().keys():
+                lock = self._locks.setdefault(name, Lock())
+                # Whoever is bringing it knows better.
+                if lock.acquire(blocking=False):
+                    try:
+                        if self._store.find(name) is None:
+                            self._hide(name)
+                    finally:
+                        lock.release()
+        except (ServingError, OSError) as error:
+            logger.debug("%s: it cannot be said what is gone: %s", self.shown, error)
+
     def _found(self) -> dict[str, Found]:
         found = {}
         for each in self._store.found():

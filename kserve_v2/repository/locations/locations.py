@@ -12,7 +12,7 @@ from kserve_v2.errors import InvalidArgumentError, ServingError, UnavailableErro
 from kserve_v2.net.repository_url import RepositoryUrl
 from kserve_v2.repository.locations import flat
 from kserve_v2.repository.locations.filesystems import open_filesystem, place
-from kserve_v2.repository.locations.linked import AddedModels, LinkArea, LinkedModel, ModelLinks
+from kserve_v2.repository.locations.linked import AddedModels, LinkArea, LinkedModel, ModelLinks, home_of
 from kserve_v2.repository.locations.local_archives import LocalArchive, LocalArchives
 from kserve_v2.repository.locations.location import (
     ArchivedModels,
@@ -63,7 +63,7 @@ class Locations:
         """Raises InvalidArgumentError for a place that cannot be used, such as one whose library is not installed."""
         self._where = where
         self._stopping = Event()
-        self._staging = Staging(where.staging_dir, where.staging_size_limit, environ)
+        self._staging = Staging(where.staging_dir, where.staging_size_limit, environ, clock)
         self._clock = clock
         self._links = LinkArea()
         stager = Stager(self._staging, self._stopping)
@@ -163,7 +163,7 @@ class Locations:
         """Bring one model up to date, or take it away if it is gone. `in_use`: directories that must stay. Raises
         ServingError.
         """
-        self._staging.in_use = self._links.in_use = frozenset(in_use)
+        self._use(in_use)
         try:
             for each in self._locations:
                 each.materialize(name)
@@ -178,7 +178,7 @@ class Locations:
         """Bring everything up to date, or the models of these names. What cannot be reached is as before, and the log
         says so once.
         """
-        self._staging.in_use = self._links.in_use = frozenset(in_use)
+        self._use(in_use)
         problems: dict[str, str] = {}
         outdated: dict[str, ServingError] = {}
         for number, each in enumerate(self._locations):
@@ -205,6 +205,19 @@ class Locations:
                 logger.error("model '%s' cannot be fetched: %s", name, problem)
         self._problems = _others(self._problems, names) | problems
         self._outdated = _others(self._outdated, names) | outdated
+
+    def clean(self, in_use: Collection[Path] = ()) -> bool:
+        """Remove what nobody uses any more of what was brought here. Says whether to come again, `KEPT_S` later."""
+        self._use(in_use)
+        for each in self._locations:
+            if isinstance(each, StoredModels):
+                each.hide_gone()
+        return self._staging.prune_all()
+
+    def _use(self, directories: Collection[Path]) -> None:
+        self._links.in_use = frozenset(directories)
+        homes = (home_of(each) for each in directories)
+        self._staging.in_use = self._links.in_use.union(home for home in homes if home is not None)
 
     def stop(self) -> None:
         """Fetch nothing more."""

@@ -79,6 +79,24 @@ class Stager:
         Raises UnavailableError and ResourceExhaustedError for what may pass, InvalidArgumentError for what has to be
         repaired where the model comes from.
         """
+        tree = None
+        try:
+            tree = self._stage(store, look, area, name, shape, patient=patient)
+        finally:
+            if tree is None:
+                area.let_go(name)
+        return tree
+
+    def _stage(
+        self,
+        store: Readable,
+        look: Callable[[], Manifest | None],
+        area: Area,
+        name: str,
+        shape: Shape,
+        *,
+        patient: bool,
+    ) -> Path | None:
         for _ in range(_LOOKS):
             manifest = look()
             if manifest is None:

@@ -13,7 +13,8 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
@@ -37,7 +38,11 @@ class Staging:
     """The folder. It is made, and locked, when it is needed first. Used on several threads."""
 
     def __init__(
-        self, directory: Path | None, limit: int = 0, environ: Mapping[str, str] | None = None
+        self,
+        directory: Path | None,
+        limit: int = 0,
+        environ: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`directory`: None for one in the user's cache directory or, where that cannot be written to or another server
         has it, for one that goes with the server. `limit`: bytes that it may have; 0 for as many as there is room for.
@@ -45,6 +50,7 @@ class Staging:
         self._given = directory
         self._environ = environ or {}
         self._limit = limit
+        self._clock = clock
         self._lock = threading.RLock()
         self._held: BinaryIO | None = None
         self._directory: Path | None = None
@@ -65,7 +71,7 @@ class Staging:
         key = area_key(location)
         with self._lock:
             if key not in self._areas:
-                self._areas[key] = Area(self.open() / key)
+                self._areas[key] = Area(self.open() / key, self._clock)
             return self._areas[key]
 
     @contextmanager
@@ -117,6 +123,13 @@ class Staging:
         """Remove what has been replaced in an area some time ago."""
         with self._lock:
             area.prune(self.in_use)
+
+    def prune_all(self) -> bool:
+        """The same for all areas. Says whether there is more, which is in use or was replaced too short a time ago."""
+        with self._lock:
+            for area in self._areas.values():
+                area.prune(self.in_use)
+            return any(area.has_replaced for area in self._areas.values())
 
     def close(self) -> None:
         """Let another server have the folder."""
