@@ -124,7 +124,7 @@ class StoredModels(_Staged):
 
     def hide_gone(self) -> None:
         """Show no longer what is gone from the store, though nobody has asked for it since."""
-        if self._area is None:
+        if self._area is None or self._stager.stopping.is_set():
             return
         try:
             for name in set(self._area.kept) - self._found().keys():

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import UnavailableError
+from kserve_v2.net.repository_url import RepositoryUrl
 from kserve_v2.repository.locations.area import KEPT_S, Area
 from kserve_v2.repository.locations.locations import Locations, Where
 from kserve_v2.repository.reading.scan import scan
 from tests.repository.locations.conftest import Pack
+from tests.repository.locations.s3_server import Bucket, Proxy, corrupted
 from tests.repository.text_models import answer, managing, run
 
 NOTE = {"items": {}, "archive": False}
@@ -43,7 +45,7 @@ def models(tmp_path: Path) -> Path:
     return path
 
 
-Open = Callable[[Path], Locations]
+Open = Callable[[Path | str], Locations]
 
 
 @pytest.fixture
@@ -51,10 +53,11 @@ def opened(tmp_path: Path, clock: Clock) -> Iterator[Open]:
     """Makes the locations of one server after the other."""
     made: list[Locations] = []
 
-    def make(where: Path) -> Locations:
+    def make(where: Path | str) -> Locations:
         for each in made:
             each.close()
-        made.append(Locations(Where([where], staging_dir=tmp_path / "staging"), {}, clock))
+        place = RepositoryUrl.parse(where) if isinstance(where, str) else where
+        made.append(Locations(Where([place], staging_dir=tmp_path / "staging"), {}, clock))
         return made[-1]
 
     yield make
@@ -178,15 +181,19 @@ def test_a_store_that_does_not_answer_takes_nothing_away(
 
 
 def test_what_could_not_be_updated_is_not_kept_for_that(
-    tmp_path: Path, models: Path, pack: Pack, clock: Clock, opened: Open
+    tmp_path: Path, bucket: Bucket, proxy: Proxy, clock: Clock, opened: Open
 ) -> None:
-    put(models, pack, "m", "1")
-    locations = opened(models)
+    for key in ("m/1/model.text", "m/1/beside.text", "other/1/model.text"):
+        bucket.put(f"models/{key}", "1")
+    locations = opened(f"{bucket.url}/models")
     locations.materialize("m")
-    (models / "m.zip").write_bytes(b"garbage")
-    with pytest.raises(InvalidArgumentError):
+    # The next one would have taken the other file from what is there.
+    bucket.put("models/m/1/model.text", "2")
+    proxy.faults["model.text"] = [corrupted] * 100
+    with pytest.raises(UnavailableError):
         locations.materialize("m")
-    (models / "m.zip").unlink()
+    for key in ("1/model.text", "1/beside.text"):
+        bucket.delete(f"models/m/{key}")
     locations.materialize("m")
     clock.later()
     assert not locations.clean()
