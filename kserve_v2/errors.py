@@ -169,6 +169,10 @@ class UnfinishedError(UnavailableError):
     """As above, but of a request that had begun: whoever sends it again may have it executed twice."""
 
 
+class NotServedError(UnavailableError):
+    """Not ready, and nothing is under way by which it would be: to try again is of no use until somebody has acted."""
+
+
 class NotLoadedError(UnavailableError):
     """A model that is loaded when it is asked for is not. Whoever can wait has that done, and asks again."""
 
@@ -188,9 +192,9 @@ RETRY_AFTER_S = 1
 
 
 def may_try_again(error: ServingError) -> bool:
-    """Whether a request that is refused now can be had later, and nothing of it was executed."""
+    """Whether a request that is refused now can be had later by itself, and nothing of it was executed."""
     return error.code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED) and not isinstance(
-        error, UnfinishedError
+        error, UnfinishedError | NotServedError
     )
 
 
@@ -274,6 +278,7 @@ _OURS |= {
     ServingError: ServingError,
     ContradictionError: ContradictionError,
     UnfinishedError: UnfinishedError,
+    NotServedError: NotServedError,
 }
 
 

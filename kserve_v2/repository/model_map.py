@@ -7,6 +7,7 @@ from kserve_v2.config.release import Release
 from kserve_v2.errors import (
     NotFoundError,
     NotLoadedError,
+    NotServedError,
     ServingError,
     UnavailableError,
 )
@@ -79,15 +80,17 @@ class ModelMap:
         if label:
             why += missing_text(name, managed.released.release, label)
         if number is None and managed.ready:
-            why = missing_text(name, managed.released.release, "")
-            raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state{why}")
+            release = managed.released.release
+            why = missing_text(name, release, "")
+            shares = release.split.shares if release.split is not None else ()
+            kind = UnavailableError if any(map(managed.is_coming, shares)) else NotServedError
+            raise kind(f"Request for unknown model: '{name}' is not at ready state{why}")
         if number is None:
             raise NotFoundError(f"Request for unknown model: '{name}' has no available versions{why}")
         if all(record.version != number for record in managed.records):
             raise NotFoundError(f"Request for unknown model: '{name}' version {number} is not found{why}")
-        raise UnavailableError(
-            f"Request for unknown model: '{name}' version {number} is not at ready state{why}"
-        )
+        kind = UnavailableError if managed.is_coming(number) else NotServedError
+        raise kind(f"Request for unknown model: '{name}' version {number} is not at ready state{why}")
 
     def _publish_stand_ins(self, changed: str) -> None:
         """Have names answered by their stand-ins, as far as the change of one model concerns them."""

@@ -107,6 +107,7 @@ def test_a_model_while_it_loads(explicit: ExplicitServer, later: Callable[..., F
         assert (response.status_code, error_of(response)) == (
             503, "Request for unknown model: 'loading' version 1 is not at ready state",
         )  # fmt: skip
+        assert response.headers["retry-after"] == "1"
         assert not load.done()
         gate.open()
         assert load.result().status_code == 200
@@ -175,6 +176,7 @@ def test_an_unload_waits_for_requests_under_way(explicit: ExplicitServer) -> Non
         assert (refused.status_code, error_of(refused)) == (
             503, "Request for unknown model: 'leaving' version 1 is not at ready state",
         )  # fmt: skip
+        assert "retry-after" not in refused.headers
         gate.open()
         assert running.response().status_code == 200
         assert waiting.response().status_code == 200

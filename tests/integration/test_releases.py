@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
@@ -189,6 +190,27 @@ def test_a_label_whose_version_has_gone(explicit: ExplicitServer, server: Runnin
         assert answered_by(server, "STG") == 3
     finally:
         (explicit.root / "away").rename(moved)
+    assert explicit.load("m").status_code == 200
+    assert answered_by(server, "PROD") == 2
+
+
+def test_who_names_a_version_that_nothing_will_bring_back_is_not_asked_to_try_again(
+    explicit: ExplicitServer, server: RunningServer
+) -> None:
+    change(server, labels={"PROD": 2})
+    explicit.write("m", versioned(2), "version_policy { specific { versions: [ 3 ] } }", 2)
+    try:
+        assert explicit.load("m").status_code == 200
+        for version in ("PROD", "2"):
+            wait_until(lambda each=version: server.get(f"{path(each)}/ready").status_code == 400)  # type: ignore[misc]
+            answer = server.post(f"{path(version)}/infer", json=JSON_BODY)
+            assert (answer.status_code, "retry-after" in answer.headers) == (503, False), answer.text
+        with Channel(server) as channel, pytest.raises(grpc.RpcError) as caught:
+            channel.infer(grpc_request("PROD"))
+        assert caught.value.code() is STATUS.UNAVAILABLE
+        assert "grpc-retry-pushback-ms" not in dict(caught.value.trailing_metadata())
+    finally:
+        explicit.write("m", versioned(2), ALL, 2)
     assert explicit.load("m").status_code == 200
     assert answered_by(server, "PROD") == 2
 
@@ -609,7 +631,7 @@ def test_a_split_without_any_version_is_refused_with_its_versions(
     try:
         assert explicit.load("m").status_code == 200
         answer = server.infer("m", JSON_BODY)
-        assert answer.status_code == 503
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, False)
         assert error_of(answer) == (
             "Request for unknown model: 'm' is not at ready state: requests without a version are split over 2, and none "
             "of these is ready"

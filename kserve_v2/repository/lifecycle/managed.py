@@ -141,6 +141,10 @@ class ManagedModel:
         """Why nothing answers, behind a colon: of one version, or of all; "" where nothing has failed."""
         return reasons(self.records, self.problem, version)
 
+    def is_coming(self, version: int) -> bool:
+        """Whether a version is wanted, or a load is under way that may want it."""
+        return self.busy or version in self._generations
+
     @property
     def ready(self) -> list[LoadedModel]:
         """The versions that answer."""
