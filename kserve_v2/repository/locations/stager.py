@@ -185,6 +185,15 @@ class Stager:
         return tree
 
     def _unpack(self, archive: Item, fetched: Mapping[Item, Path], directory: Path) -> None:
+        with self.staging.unpacking():
+            self._unpack_here(archive, fetched, directory)
+        files = [path for path in directory.rglob("*") if not path.is_dir() or path.is_symlink()]
+        check_names([str(path.relative_to(directory)) for path in files])
+        for path in files:
+            if not path.is_symlink():
+                _stamp(path)
+
+    def _unpack_here(self, archive: Item, fetched: Mapping[Item, Path], directory: Path) -> None:
         room = self.staging.available()
         try:
             unpack(fetched[archive], directory, archive.path, Bounds(room, _MAX_MEMBERS, check_name))
@@ -196,11 +205,6 @@ class Stager:
             if more <= room:
                 raise
             unpack(fetched[archive], directory, archive.path, Bounds(more, _MAX_MEMBERS, check_name))
-        files = [path for path in directory.rglob("*") if not path.is_dir() or path.is_symlink()]
-        check_names([str(path.relative_to(directory)) for path in files])
-        for path in files:
-            if not path.is_symlink():
-                _stamp(path)
 
 
 def _unchanged(manifest: Manifest, area: Area, name: str) -> dict[Item, Path]:

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
@@ -52,6 +52,7 @@ class Staging:
         self._limit = limit
         self._clock = clock
         self._lock = threading.RLock()
+        self._unpacking = threading.Lock()
         self._held: BinaryIO | None = None
         self._directory: Path | None = None
         self._temporary = False
@@ -101,6 +102,14 @@ class Staging:
             for each in self._areas.values():
                 each.prune(self.in_use, at_once=True)
                 each.forget_partial(but={name for path, name in self._reserved if path == each.path.name})
+
+    @contextmanager
+    def unpacking(self) -> Iterator[None]:
+        """While an archive becomes files. With a limit, one at a time: only then there is the room for each that it was
+        told of.
+        """
+        with self._unpacking if self._limit else nullcontext():
+            yield
 
     def available(self) -> int:
         """Bytes that are left, beyond those that are held."""

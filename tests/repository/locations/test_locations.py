@@ -195,6 +195,28 @@ def test_unpacking_makes_room_of_what_was_replaced(
     assert (entry_of(locations, "m").path / "1" / "weights").stat().st_size == 150_000
 
 
+def test_archives_that_are_unpacked_at_a_time_keep_to_the_limit_together(
+    tmp_path: Path, make_locations: MakeLocations
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    for number in range(4):
+        with zipfile.ZipFile(models / f"m{number}.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+            # Many, so that each takes longer than another needs to begin.
+            for file in range(200):
+                archive.writestr(f"1/{file}", "x" * 50_000)
+    locations = make_locations(models, limit=25_000_000)
+    locations.refresh()
+    staged = scan(locations.roots).models
+    assert len(staged) == 2
+    used = sum(path.stat().st_size for path in (tmp_path / "staging").rglob("*") if path.is_file())
+    assert 20_000_000 <= used <= 25_000_000
+    refused = sorted({f"m{number}" for number in range(4)} - staged.keys())
+    assert ["which is what there is room for" in (locations.problem(name) or "") for name in refused] == [
+        True
+    ] * 2
+
+
 def test_a_folder_without_archives_needs_no_staging_folder(
     tmp_path: Path, make_locations: MakeLocations
 ) -> None:
