@@ -115,6 +115,14 @@ class OverloadedError(ServingError):
     code = ErrorCode.OVERLOADED
 
 
+class NoRoomYetError(OverloadedError):
+    """There is no room in memory for a model now, and may be later. `in_s`: in how many seconds, at the soonest."""
+
+    def __init__(self, message: str, in_s: float) -> None:
+        super().__init__(message)
+        self.in_s = in_s
+
+
 class UnauthenticatedError(ServingError):
     """The caller has not said who it is."""
 

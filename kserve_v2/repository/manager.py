@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -190,6 +190,16 @@ class ModelManager(ModelMap):
             if model.ready
         }
 
+    def lasting(self) -> Collection[str]:
+        """See `residency.Models`."""
+        stay = {name for name, model in self._models.items() if model.stays}
+        users = self._ensembles.users()
+        return {name for name in self._models if stay & {name, *users.get(name, ())}}
+
+    def room_may_have_come(self) -> asyncio.Event:
+        """See `Residency.room_may_have_come`."""
+        return self.residency.room_may_have_come()
+
     def users(self) -> Mapping[str, Sequence[LoadedModel]]:
         """See `residency.Models`."""
         return {
@@ -281,6 +291,8 @@ class ModelManager(ModelMap):
         """
         for key in self._names.unloaded(name):
             self._unload(key, dependents=dependents)
+            if self._on_demand is not None:
+                self._on_demand.unloaded({key, name_in(key)})
         if self._names.spaces:
             task = asyncio.get_running_loop().create_task(self._find_steps_again(name))
             self._searches.add(task)

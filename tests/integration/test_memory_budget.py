@@ -247,6 +247,33 @@ def test_a_model_that_is_asked_now_stays(
     assert answer.result().status_code == 200
 
 
+def test_who_asks_for_a_model_waits_for_those_that_are_asked_now(
+    tmp_path: Path,
+    start: Callable[..., RunningServer],
+    gate: Gate,
+    later: Callable[..., "Future[httpx.Response]"],
+    write_model: WriteModel,
+) -> None:
+    """Several do, for models that only take turns; and the one that was asked is not taken away from who asked it."""
+    write_model(tmp_path, "gated", GATED)
+    (tmp_path / "gated" / "1" / "weights.bin").write_bytes(bytes(40 * MEGABYTE))
+    for number in range(3):
+        write_onnx(tmp_path, f"m{number}", number, 40)
+    server = start("--model-control-mode=on-demand", "--memory-budget=cpu=70M")
+    answer = later(server.infer, "gated", gated_request(new_tag(), gate.port))
+    gate.await_start()
+    waiting = [later(server.infer, f"m{number}", ASK) for number in (0, 1, 2, 0)]
+    for number in range(3):
+        wait_until(lambda name=f"m{number}": f"not loaded: {name} version 1" in server.log)  # type: ignore[misc]
+    assert loaded(server) == {"gated"}
+    assert not any(each.done() for each in waiting)
+    gate.open()
+    assert answer.result().status_code == 200
+    for each in waiting:
+        assert each.result().status_code == 200, each.result().text
+    assert used(server) <= 70 * MEGABYTE
+
+
 @pytest.mark.slow
 def test_an_isolated_model_is_measured_by_its_processes(
     tmp_path: Path, start: Callable[..., RunningServer]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kserve_v2.backend import Handover, ModelSource, Placement
-from kserve_v2.errors import OverloadedError
+from kserve_v2.errors import NoRoomYetError, OverloadedError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.preparing.options import RepositoryOptions
@@ -50,6 +50,7 @@ class House:
         self.models: dict[str, Model] = {}
         self.made_of: dict[str, list[Model]] = {}
         self.held: set[str] = set()
+        self.pinned: set[str] = set()
         self.evicted: list[str] = []
         self.closing: list[str] = []
 
@@ -57,7 +58,10 @@ class House:
         pass
 
     def residents(self) -> Mapping[str, bool]:
-        return {name: name in self.held for name in self.models}
+        return {name: name in self.held | self.pinned for name in self.models}
+
+    def lasting(self) -> set[str]:
+        return self.pinned
 
     def users(self) -> Mapping[str, Sequence[Model]]:
         return self.made_of
@@ -352,3 +356,68 @@ def test_versions_that_are_loaded_together_share_what_the_process_has_grown_by(t
 
     # Half of the 64 MiB that one has grown by, at least, and as much of the other.
     assert asyncio.run(main()) >= 64 << 20
+
+
+def test_whether_waiting_makes_room(tmp_path: Path) -> None:
+    async def main() -> None:
+        house = House(tmp_path, 10, min_idle_s=10)
+        await house.load("pinned", 2)
+        house.pinned = {"pinned"}
+        house.now_s += 1
+        await house.load("held", 4)
+        house.held = {"held"}
+        house.now_s += 1
+        old = await house.load("old", 4)
+        house.now_s += 3
+
+        async def refused(size: int) -> OverloadedError:
+            with pytest.raises(OverloadedError, match="no room for model 'new'") as caught:
+                await house.admit("new", size)
+            return caught.value
+
+        # The one that is held has not been asked for 4 s, and the other one for 3 s.
+        for size, in_s in ((4, 6), (5, 7), (8, 7)):
+            error = await refused(size)
+            assert isinstance(error, NoRoomYetError)
+            assert error.in_s == in_s
+        # However long it waits.
+        for size in (9, 11):
+            assert not isinstance(await refused(size), NoRoomYetError)
+        assert house.evicted == []
+        came = house.residency.room_may_have_come()
+        house.residency.look_for_room()
+        assert not came.is_set()
+        # It could go now, and is told of once; it stays until somebody needs that.
+        house.now_s += 7
+        house.residency.look_for_room()
+        assert came.is_set()
+        came = house.residency.room_may_have_come()
+        house.residency.look_for_room()
+        assert not came.is_set()
+        # Asked again, refused, idle again: that is another chance.
+        house.held.add("old")
+        await refused(4)
+        house.held.remove("old")
+        house.residency.look_for_room()
+        assert came.is_set()
+        came = house.residency.room_may_have_come()
+        house.evict("old")
+        house.close(old)
+        assert came.is_set()
+        await house.admit("new", 4)
+
+    run(main)
+
+
+def test_versions_of_one_model_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        house = House(tmp_path, 10)
+        await house.admit("two", 6)
+        with pytest.raises(OverloadedError) as caught:
+            await house.admit("two", 6)
+        assert not isinstance(caught.value, NoRoomYetError)
+        # Another one may: this load may fail, or be idle once it is over.
+        with pytest.raises(NoRoomYetError):
+            await house.admit("other", 6)
+
+    run(main)

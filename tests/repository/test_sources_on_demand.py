@@ -9,6 +9,7 @@ import pytest
 
 from kserve_v2.errors import (
     InvalidArgumentError,
+    NoRoomYetError,
     NotFoundError,
     OverloadedError,
     ServingError,
@@ -32,6 +33,15 @@ class Models:
         self.partly = False
         self.began, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
+        self.full: set[str] = set()
+        self.came = asyncio.Event()
+
+    def room_may_have_come(self) -> asyncio.Event:
+        return self.came
+
+    def tell_of_room(self) -> None:
+        self.came.set()
+        self.came = asyncio.Event()
 
     async def find(self, name: str) -> ModelEntry | None:
         self.finds.append(name)
@@ -42,6 +52,8 @@ class Models:
         self.loads.append(name)
         self.began.set()
         await self.gate.wait()
+        if name in self.full:
+            raise NoRoomYetError(f"no room for '{name}' yet", 10)
         if self.error is not None:
             raise self.error
 
@@ -202,5 +214,85 @@ def test_who_waits_is_told_that_the_server_exits(tmp_path: Path) -> None:
         assert await waiting == await bench.outcome("m") == "UnavailableError: Server exiting"
         assert bench.models.loads == ["m"]
         bench.models.gate.set()
+
+    run(main)
+
+
+async def others() -> None:
+    """Let everything run that can. A look at the disk is one of the models' own, and takes no thread."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+def test_who_finds_no_room_waits_until_there_is_some(tmp_path: Path) -> None:
+    """In the order in which they have come; those that still find none go on waiting."""
+
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        models = bench.models
+        models.full = {"a", "b", "c"}
+        asked = []
+        for name in ("a", "b", "c", "b"):
+            bench.write(name, name)
+            asked.append(asyncio.create_task(bench.outcome(name)))
+            await others()
+        assert models.loads == ["a", "b", "c"]
+        models.full.remove("b")
+        models.tell_of_room()
+        await others()
+        assert models.loads == ["a", "b", "c"] * 2
+        assert [each.done() for each in asked] == [False, True, False, True]
+        models.full.clear()
+        models.tell_of_room()
+        assert await asyncio.gather(*asked) == ["loaded"] * 4
+        assert models.loads == ["a", "b", "c", "a", "b", "c", "a", "c"]
+        assert (bench.on_demand._short, bench.on_demand._until_s, bench.on_demand._unloaded) == ({}, {}, {})
+
+    run(main)
+
+
+@pytest.mark.parametrize("wait_s", [0.0, 9.9])
+def test_room_that_comes_too_late_is_not_waited_for(tmp_path: Path, wait_s: float) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path, wait_s)
+        bench.write("m", "one")
+        bench.models.full = {"m"}
+        load = asyncio.create_task(bench.outcome("m"))
+        await others()
+        assert bench.models.loads == ["m"]
+        assert await load == "NoRoomYetError: yet"
+
+    run(main)
+
+
+def test_the_time_to_wait_for_room_ends(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        bench.models.full = {"m"}
+        load = asyncio.create_task(bench.outcome("m"))
+        await others()
+        bench.now_s += 61
+        bench.models.tell_of_room()
+        assert await load == "NoRoomYetError: yet"
+
+    run(main)
+
+
+@pytest.mark.parametrize("end", ["unloaded", "exit"])
+def test_an_unload_or_the_exit_ends_the_wait_for_room(tmp_path: Path, end: str) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        bench.models.full = {"m"}
+        load = asyncio.create_task(bench.outcome("m"))
+        await others()
+        if end == "exit":
+            bench.on_demand.exit()
+        else:
+            bench.on_demand.unloaded({"m", "unknown"})
+        assert await load in ("NoRoomYetError: yet", "UnavailableError: Server exiting")
+        await others()
+        assert bench.models.loads == ["m"]
 
     run(main)

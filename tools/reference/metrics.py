@@ -34,6 +34,10 @@ class _NoModels:
         """None."""
         return {}
 
+    def lasting(self) -> frozenset[str]:
+        """None."""
+        return frozenset()
+
     def users(self) -> Mapping[str, Sequence[Asked]]:
         """None."""
         return {}

@@ -12,6 +12,7 @@ from typing import Any
 from kserve_v2.config import is_ensemble
 from kserve_v2.errors import (
     InvalidArgumentError,
+    NoRoomYetError,
     NotFoundError,
     OverloadedError,
     UnavailableError,
@@ -77,6 +78,7 @@ class ManagedModel:
         self._unloads = 0
         self._expected = expected
         self._told_of_no_room = Sparing()
+        self._was_evicted = False
         self._no_room = False
         # The versions that answered when last all was as it should be.
         self._established: frozenset[int] = frozenset()
@@ -306,13 +308,17 @@ class ManagedModel:
             if anew:
                 # Nothing is wrong with it: there may be room when it is asked for. Those of its versions that had some
                 # do not answer for the others.
-                self.evict()
-            raise OverloadedError(text)
+                self._make_way()
+            waits = [record.room_in_s for record in failed]
+            if None in waits:
+                raise OverloadedError(text)
+            raise NoRoomYetError(text, max(wait or 0.0 for wait in waits))
         self._check_still_wanted(unloads)
 
     def unload(self) -> None:
         """Unload the model."""
         self._unloads += 1
+        self._was_evicted = False
         self._wanted = self._override = None
         self.problem, self._lost, self._expected = "", False, False
         self._established = frozenset()
@@ -332,10 +338,19 @@ class ManagedModel:
             and all(model.idle and not model.pinned for model in self.ready)
         )
 
+    @property
+    def stays(self) -> bool:
+        """Whether it makes no room for others, however long they wait."""
+        return bool(self._uploads) or any(model.pinned for model in self.ready)
+
     def evict(self) -> None:
         """Unload the model, until it is asked for again. What a client has sent in place of the configuration file
         stays in force.
         """
+        self._was_evicted = True
+        self._make_way()
+
+    def _make_way(self) -> None:
         self._wanted = None
         self._established = frozenset()
         answered = {model.version for model in self.ready}
@@ -440,7 +455,10 @@ class ManagedModel:
             model = await self._loader.load(prepared)
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
             record.no_room = self._no_room = isinstance(error, OverloadedError)
+            record.room_in_s = error.in_s if isinstance(error, NoRoomYetError) else None
             record.failed(reason_text(error))
+            if record.no_room and self._was_evicted:
+                record.reason = f"{EVICTED}; {record.reason}"
             if isinstance(error, GivenUpError):
                 logger.info(
                     "not loaded: %s version %d, which nobody wants any more", self.name, record.version
@@ -454,7 +472,7 @@ class ManagedModel:
                 record.reason = UNLOADED
         else:
             model.on_down = partial(self._changed, self)
-            self._no_room = False
+            self._no_room = self._was_evicted = False
             took_ns = time.monotonic_ns() - started_ns
             model.loaded_in_s = took_ns / 1e9
             record.loaded(model)

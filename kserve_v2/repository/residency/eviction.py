@@ -1,7 +1,7 @@
 """Which models make room for one that is to be loaded: the decision alone."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Use = Mapping[str, int]
 """Bytes by device: `cpu`, `gpu0` and so on."""
@@ -69,6 +69,19 @@ def evict(
         if not excess(budget, less(wanted, total([each.use for each in others]))):
             going = others
     return [each.name for each in going]
+
+
+def soonest(
+    residents: Sequence[Resident], budget: Use, taken: Use, needed: Use, now_s: float, min_idle_s: float
+) -> float | None:
+    """In how many seconds there may be room, if nobody is asked any more, and nobody holds any of these `residents`,
+    which have to be without those that stay for good; None if there is not enough whatever goes. Else as `evict`.
+    """
+    free = [replace(each, held=False) for each in residents]
+    for used_s in sorted({each.used_s for each in free} | {now_s - min_idle_s}):
+        if evict(free, budget, taken, needed, used_s) is not None:
+            return max(0.0, used_s + min_idle_s - now_s)
+    return None
 
 
 def _helps(resident: Resident, short: Use) -> bool:

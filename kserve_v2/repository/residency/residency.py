@@ -3,14 +3,14 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
 from kserve_v2.backend import Handover, ModelSource
-from kserve_v2.errors import OverloadedError, UnavailableError
-from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess, less, total
+from kserve_v2.errors import NoRoomYetError, OverloadedError, UnavailableError
+from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess, less, soonest, total
 from kserve_v2.repository.residency.measuring import (
     CPU,
     MemoryUse,
@@ -45,6 +45,12 @@ class Models(Protocol):
     def residents(self) -> Mapping[str, bool]:
         """The names of the models that are loaded, and whether each must stay: it, or what is made of it, is pinned,
         being loaded, asked or held by anybody now, or could not be loaded as it is once more.
+        """
+        ...
+
+    def lasting(self) -> Collection[str]:
+        """Those of them that no waiting makes go: they, or what is made of them, are pinned, or could not be loaded
+        as they are once more.
         """
         ...
 
@@ -138,6 +144,9 @@ class Residency:
         self._remembered: dict[tuple[str, int], tuple[MemoryUse, MemoryUse]] = {}
         self._deciding = asyncio.Lock()
         self._freed = asyncio.Event()
+        self._room_came = asyncio.Event()
+        # The models that could have gone when there was no room last.
+        self._could_go: frozenset[str] = frozenset()
         self._looked_s = clock()
         self._looking: asyncio.Task[None] | None = None
         # The loads that are under way.
@@ -157,7 +166,7 @@ class Residency:
 
     async def admit(self, source: ModelSource, copies: int = 1) -> Claim:
         """Make room for a version that is about to be loaded, by so many processes. Raises OverloadedError if there is
-        none, and GivenUpError: no other model has to go for it then.
+        none, NoRoomYetError where there may be later, and GivenUpError: no other model has to go for it then.
         """
         files = await asyncio.to_thread(size_of_files, source.files_path, source.placements)
         before = self._remembered.get((source.name, source.version))
@@ -213,7 +222,40 @@ class Residency:
         except TimeoutError:
             raise self._no_room(claim, self.used) from None
 
+    def room_may_have_come(self) -> asyncio.Event:
+        """Set as soon as something has gone, or could go, that could not before: one who has waited for that, and finds
+        no room again, needs to get it anew before it tries.
+        """
+        return self._room_came
+
+    def _tell_of_room(self) -> None:
+        self._room_came.set()
+        self._room_came = asyncio.Event()
+
+    def look_for_room(self) -> None:
+        """Tell who waits for room if any model could go that could not when there was none."""
+        could_go = self._those_that_could_go()
+        if not could_go <= self._could_go:
+            self._could_go = could_go
+            self._tell_of_room()
+
+    def _those_that_could_go(self) -> frozenset[str]:
+        idle_since_s = self._clock() - self.budget.min_idle_s
+        return frozenset(
+            each.name for each in self._residents() if not each.held and each.used_s <= idle_since_s
+        )
+
+    def _room_in(self, claim: Claim, taken: Use) -> float | None:
+        lasting, now_s = {claim.name, *self._models.lasting()}, self._clock()
+        found = [
+            Resident(each.name, each.use.bytes, each.used_s)
+            for each in self._claims
+            if not each.leaving and each.name not in lasting
+        ]
+        return soonest(found, self.budget.limits, taken, claim.use.bytes, now_s, self.budget.min_idle_s)
+
     def _no_room(self, claim: Claim, taken: Use) -> OverloadedError:
+        self._could_go = self._those_that_could_go()
         short = excess(self.budget.limits, total((taken, claim.use.bytes)))
         parts = [
             f"on {device} it needs {shown(claim.use.bytes.get(device, 0))}, and others keep "
@@ -221,7 +263,9 @@ class Residency:
             for device in short
         ]
         why = "; ".join(parts) or "what goes is still there"
-        return OverloadedError(f"no room for model '{claim.name}' in the memory budget: {why}")
+        text = f"no room for model '{claim.name}' in the memory budget: {why}"
+        in_s = self._room_in(claim, taken)
+        return OverloadedError(text) if in_s is None else NoRoomYetError(text, in_s)
 
     def watch(self) -> "LoadWatch":
         """A load begins: what the process grows by until its end."""
@@ -237,6 +281,8 @@ class Residency:
         """
         measured = await asyncio.to_thread(_measure, model, claim.files, growth)
         claim.use = times(measured, claim.copies)
+        if not measured.estimated:
+            self._remember(claim, measured)
         # Who decides may be waiting for this one to go, if nobody wants it any more.
         if self.limited and not claim.leaving:
             async with self._deciding:
@@ -245,11 +291,14 @@ class Residency:
         self._of_models[model] = claim
         claim.used_s = self._clock()
         claim.activity, claim.executed_ms = model.activity, model.executed_ms
+        self._remember(claim, measured)
+        if self._looking is None and (self.limited or model.pids):
+            self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
+
+    def _remember(self, claim: Claim, measured: MemoryUse) -> None:
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
         self._remembered[claim.name, claim.version] = (measured, claim.files)
-        if self._looking is None and (self.limited or model.pids):
-            self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
 
     def grew(self, model: Held, growth: int) -> None:
         """A loaded version has got more instances, and the process has grown by that."""
@@ -264,6 +313,7 @@ class Residency:
         if claim.model is not None:
             self._of_models.pop(claim.model, None)
         self._freed.set()
+        self._tell_of_room()
 
     def closed(self, model: Held) -> None:
         """A loaded version is closed."""
@@ -311,6 +361,7 @@ class Residency:
             await asyncio.sleep(LOOK_S)
             await self._models.count()
             self._look()
+            self.look_for_room()
             if number % _LOOKS_PER_MEASURE == 0:
                 await self._measure_processes()
                 self._trim()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-from kserve_v2.errors import ErrorCode, NotFoundError, ServingError, UnavailableError
+from kserve_v2.errors import ErrorCode, NoRoomYetError, NotFoundError, ServingError, UnavailableError
 from kserve_v2.repository.reading.scan import ModelEntry
 from kserve_v2.repository.sources.retries import Failure, failed
 from kserve_v2.scheduling.failures import unheard
@@ -28,7 +28,11 @@ class Models(Protocol):
         ...
 
     async def load(self, name: str) -> None:
-        """Load a model. Raises ServingError."""
+        """Load a model. Raises ServingError; NoRoomYetError where waiting may help."""
+        ...
+
+    def room_may_have_come(self) -> asyncio.Event:
+        """Set when a load may find room that did not find it after this was called."""
         ...
 
     def is_loaded(self, name: str) -> bool:
@@ -53,6 +57,12 @@ class OnDemand:
         self._finding = SingleFlight[ModelEntry | None]()
         self._loading = SingleFlight[None]()
         self._failures: dict[str, Failure] = {}
+        # Of each load that is under way, until when anybody waits for it; and why it has no room, while it has none.
+        self._until_s: dict[str, float] = {}
+        self._short: dict[str, NoRoomYetError] = {}
+        self._unloaded: dict[str, asyncio.Event] = {}
+        # Those that have waited for room try one after the other, in the order in which they have come.
+        self._turn = asyncio.Lock()
         self._exiting = asyncio.Event()
         # Why the repository could not be read, if it could not.
         self._trouble = ""
@@ -67,6 +77,12 @@ class OnDemand:
         """
         for name in names:
             self._failures.pop(name, None)
+
+    def unloaded(self, names: Iterable[str]) -> None:
+        """Somebody has unloaded a model: what waits for room does so no longer. `names`: as in `loaded`."""
+        for name in names:
+            if name in self._unloaded:
+                self._unloaded[name].set()
 
     async def demand(self, name: str) -> None:
         """Have a model loaded that is not; returns when it is. A caller that leaves does not end the load.
@@ -86,6 +102,7 @@ class OnDemand:
             if failure is not None and not failure.is_due(entry.fingerprint, self._clock()):
                 raise self._refusal(name)
             load = self._loading.begin(name, lambda: self._load(name, entry.fingerprint))
+        self._until_s[name] = self._clock() + self._wait_s
         await self._wait(name, load)
 
     async def _find(self, name: str) -> ModelEntry | None:
@@ -118,6 +135,8 @@ class OnDemand:
                 raise self._refusal(name) from None
         elif self._exiting.is_set():
             raise UnavailableError("Server exiting")
+        elif name in self._short:
+            raise self._short[name]
         else:
             raise UnavailableError(
                 f"Request for unknown model: '{name}' is not at ready state: it is being loaded"
@@ -125,7 +144,7 @@ class OnDemand:
 
     async def _load(self, name: str, fingerprint: str) -> None:
         try:
-            await self._models.load(name)
+            await self._load_when_there_is_room(name)
         except ServingError as error:
             if self._models.is_loaded(name):
                 # Only some of its versions have failed. Whoever waits for one is told of that one when it asks again.
@@ -137,6 +156,53 @@ class OnDemand:
             raise
         else:
             self._failures.pop(name, None)
+        finally:
+            self._until_s.pop(name, None)
+
+    async def _load_when_there_is_room(self, name: str) -> None:
+        """Load a model, as often as it takes, for as long as anybody waits for that. What there is no room for as a
+        whole is not loaded in part meanwhile, so that those who wait do not keep memory from each other.
+        """
+        unloaded = self._unloaded[name] = asyncio.Event()
+        try:
+            came = self._models.room_may_have_come()
+            error = await self._try(name)
+            while error is not None:
+                self._short[name] = error
+                if unloaded.is_set() or not await self._room(name, error, came, unloaded):
+                    raise error
+                async with self._turn:
+                    if unloaded.is_set() or self._exiting.is_set():
+                        raise error
+                    came = self._models.room_may_have_come()
+                    error = await self._try(name)
+        finally:
+            self._unloaded.pop(name, None)
+            self._short.pop(name, None)
+
+    async def _try(self, name: str) -> NoRoomYetError | None:
+        try:
+            await self._models.load(name)
+        except NoRoomYetError as error:
+            return error
+        return None
+
+    async def _room(
+        self, name: str, error: NoRoomYetError, came: asyncio.Event, unloaded: asyncio.Event
+    ) -> bool:
+        """Wait until there may be room. False: that is not going to be while anybody waits."""
+        while (left_s := self._until_s.get(name, 0.0) - self._clock()) > 0 and error.in_s <= left_s:
+            waits = [asyncio.ensure_future(each.wait()) for each in (came, unloaded, self._exiting)]
+            try:
+                await asyncio.wait(waits, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for each in waits:
+                    each.cancel()
+            if unloaded.is_set() or self._exiting.is_set():
+                return False
+            if came.is_set():
+                return True
+        return False
 
     def _refusal(self, name: str) -> UnavailableError:
         return UnavailableError(
