@@ -205,6 +205,9 @@ class Locations:
                 logger.error("model '%s' cannot be fetched: %s", name, problem)
         self._problems = _others(self._problems, names) | problems
         self._outdated = _others(self._outdated, names) | outdated
+        if self._names is not None:
+            # A scan that follows must not take what is gone for what is still to be brought.
+            self._names = float("-inf"), self._names[1]
 
     def clean(self, in_use: Collection[Path] = ()) -> bool:
         """Remove what nobody uses any more of what was brought here. Says whether to come again, `KEPT_S` later."""

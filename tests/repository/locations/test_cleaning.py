@@ -167,6 +167,19 @@ def test_what_is_gone_where_it_came_from_goes(
     assert [tree.parent.name for tree in trees(tmp_path)] == ["other"]
 
 
+def test_what_a_refresh_has_found_gone_is_not_named_any_more(models: Path, pack: Pack, opened: Open) -> None:
+    put(models, pack, "gone", "1")
+    put(models, pack, "stays", "1")
+    locations = opened(models)
+    locations.refresh()
+    assert locations.names_seen() == ["gone", "stays"]
+    (models / "gone.zip").unlink()
+    # Whoever only looks does without a look at the store for a moment.
+    assert locations.names_seen() == ["gone", "stays"]
+    locations.refresh()
+    assert locations.names_seen() == ["stays"]
+
+
 def test_a_store_that_does_not_answer_takes_nothing_away(
     tmp_path: Path, models: Path, pack: Pack, clock: Clock, opened: Open
 ) -> None:
