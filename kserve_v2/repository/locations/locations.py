@@ -190,9 +190,11 @@ class Locations:
                     if isinstance(failure, ServingError)
                     else without_secrets(describe(failure))
                 )
-                if self._unreachable.get(number) != problem:
-                    logger.error("cannot read the model repository %s: %s", each.shown, problem)  # noqa: TRY400 - no defect
-                self._unreachable[number] = problem
+                trouble = f"{each.shown}: {problem}"
+                # A folder is looked at for several kinds of models.
+                if trouble not in self._unreachable.values():
+                    logger.error("cannot read the model repository %s", trouble)  # noqa: TRY400 - no defect
+                self._unreachable[number] = trouble
                 if isinstance(failure, ServingError) and not isinstance(failure, UnreachableError):
                     # It has been reached, and nothing can be made of what is there now.
                     outdated |= dict.fromkeys(_names_in(each.root), failure)

@@ -432,9 +432,14 @@ def test_a_repository_that_is_away_is_told_of_once(
     locations.refresh()
     models.rename(tmp_path / "away")
     locations.refresh()
-    told = [record.message for record in caplog.records]
-    assert told
-    assert all("models: FileNotFoundError: " in each for each in told)
     for _ in range(3):
         locations.refresh()
-    assert [record.message for record in caplog.records] == told
+    assert [record.message for record in caplog.records] == [
+        f"cannot read the model repository {models}: FileNotFoundError: [Errno 2] No such file or directory: 'models'"
+    ]
+    # Each time that it goes.
+    (tmp_path / "away").rename(models)
+    locations.refresh()
+    models.rename(tmp_path / "away")
+    locations.refresh()
+    assert len(caplog.records) == 2
