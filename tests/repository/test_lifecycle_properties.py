@@ -102,7 +102,8 @@ class Machine(RuleBasedStateMachine):
         options = RepositoryOptions(
             (self.root,),
             memory=Budget({"cpu": BUDGET} if limited else {}),
-            on_demand_wait_s=30 if on_demand else None,
+            # With a budget a request would wait for what is held until the next step; see `have_loaded`.
+            on_demand_wait_s=(0 if limited else 30) if on_demand else None,
         )
 
         async def make() -> ModelManager:
