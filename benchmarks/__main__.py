@@ -88,6 +88,8 @@ def _run(bench: Bench, cases: Mapping[str, Case], *, write: bool) -> int:
     facts: dict[str, str] = {}
     failures: dict[str, str] = {}
     start = time.monotonic()
+    # Before anything is written, which would make the commit a dirty one.
+    machine = machine_facts()
     for name, case in cases.items():
         try:
             found = case(bench)
@@ -97,7 +99,7 @@ def _run(bench: Bench, cases: Mapping[str, Case], *, write: bool) -> int:
             continue
         finally:
             minutes = {"Took": f"{(time.monotonic() - start) / 60:.1f} minutes"}
-            facts = {**machine_facts(), **run_facts(bench), **minutes, **failures}
+            facts = {**machine, **run_facts(bench), **minutes, **failures}
         rows += [row for row in found if isinstance(row, Row)]
         lines += [line for line in found if isinstance(line, Line)]
         if write:
