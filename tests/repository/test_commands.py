@@ -86,12 +86,15 @@ class ServedModel:
 
 
 class NothingToTidy:
-    """Stands for a `Tidying`."""
+    """Stands for a `Tidying`, and for a `Cleaning`."""
 
     def after_load(self) -> None:
         pass
 
     def after_end(self) -> None:
+        pass
+
+    def later(self) -> None:
         pass
 
 
@@ -103,6 +106,7 @@ class Workshop:
     drain_limit_s: float = 0
     replicas: Replicas = NO_REPLICAS
     tidying: NothingToTidy = field(default_factory=NothingToTidy)
+    cleaning: NothingToTidy = field(default_factory=NothingToTidy)
     changes: int = 0
     step: int = 0
     reads: list[asyncio.Future[None]] = field(default_factory=list)

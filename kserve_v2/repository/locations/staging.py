@@ -79,7 +79,8 @@ class Staging:
     def room(self, area: Area, name: str, size: int) -> Iterator[None]:
         """Hold room for a model that is about to be fetched. Raises ResourceExhaustedError if there is none."""
         key = (area.path.name, name)
-        with self._lock:
+        # What an archive that is being unpacked has yet to write is not on the disk, nor held.
+        with self.unpacking(), self._lock:
             missing = size - self._available(but=key)
             if missing > 0:
                 self.make_room()
@@ -105,8 +106,8 @@ class Staging:
 
     @contextmanager
     def unpacking(self) -> Iterator[None]:
-        """While an archive becomes files. With a limit, one at a time: only then there is the room for each that it was
-        told of.
+        """While an archive becomes files. With a limit, one at a time, and nothing else is given room meanwhile: only
+        then there is the room for each that it was told of.
         """
         with self._unpacking if self._limit else nullcontext():
             yield

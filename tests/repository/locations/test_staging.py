@@ -2,10 +2,11 @@
 
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError
 from kserve_v2.repository.locations.area import Area, lasting_path, tree_of
 from kserve_v2.repository.locations.staging import MARK, Staging
 
@@ -116,3 +117,27 @@ def test_a_tree_that_cannot_be_made_leaves_nothing(tmp_path: Path) -> None:
         area.make("m", "1", NOTE, half)
     assert area.find("m", "1") is None
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_with_a_limit_room_is_given_when_what_is_being_unpacked_is_there(tmp_path: Path) -> None:
+    staging = Staging(tmp_path / "staging", 100)
+    area = staging.area("s3://models")
+    outcomes: list[str] = []
+
+    def fetch() -> None:
+        try:
+            with staging.room(area, "m", 80):
+                outcomes.append("held")
+        except ResourceExhaustedError as error:
+            outcomes.append(error.message)
+
+    fetching = Thread(target=fetch)
+    with staging.unpacking():
+        fetching.start()
+        fetching.join(0.5)
+        assert not outcomes
+        area.path.mkdir(parents=True, exist_ok=True)
+        (area.path / "unpacked").write_bytes(b"x" * 50)
+    fetching.join(60)
+    assert "30 are missing" in outcomes[0]
+    staging.close()
