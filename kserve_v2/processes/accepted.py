@@ -2,32 +2,14 @@
 the home had read them itself: it hears which they are, and a worker has finished only when they are over.
 """
 
-import asyncio
+from kserve_v2.scheduling.under_way import UnderWay
 
 
-class Accepted:
+class Accepted(UnderWay):
     """Those of one worker that are under way. `open`: what is forwarded now is one of them."""
 
+    __slots__ = ("open",)
+
     def __init__(self) -> None:
+        super().__init__()
         self.open = True
-        self._count = 0
-        self._over = asyncio.Event()
-        self._over.set()
-
-    def __repr__(self) -> str:
-        return f"<Accepted {self._count} under way{', open' if self.open else ''}>"
-
-    def begin(self) -> None:
-        """One more."""
-        self._count += 1
-        self._over.clear()
-
-    def end(self) -> None:
-        """One of them is over, however it has ended."""
-        self._count -= 1
-        if not self._count:
-            self._over.set()
-
-    async def over(self) -> None:
-        """Wait until none is under way."""
-        await self._over.wait()

@@ -168,7 +168,7 @@ class ReplicaHost:
         slicer = self.service.slicer
         # What is being read was accepted, and needs its model.
         await slicer.idle()
-        await self.accepted.over()
+        await self.accepted.none()
         self._serving.clear()
         await asyncio.gather(*(copy.model.drain() for copy in self._copies.values()))
         await slicer.idle()
