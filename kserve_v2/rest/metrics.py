@@ -10,12 +10,13 @@ from kserve_v2.caching.cache import CacheFigures, ResponseCache
 from kserve_v2.config.latency_budget import LATENCY_BUDGET_MS
 from kserve_v2.metrics.processes import ProcessFigures, process_families
 from kserve_v2.metrics.registry import MetricsRegistry
+from kserve_v2.metrics.tables import NONE, Metric, Sample, each, histogram, one, read
 from kserve_v2.metrics.text import Family, Labels
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.residency.residency import Residency
 from kserve_v2.rest.release_metrics import Released, release_families
-from kserve_v2.scheduling.statistics import ModelStatistics
+from kserve_v2.scheduling.statistics import ModelStatistics, PaddedElements
 
 _CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,259 +32,207 @@ def metrics_text(
     """All metrics of the given models, those of the server, and behind them those that models make themselves.
     `processes`: the server's own. `released`: the models that have a release.
     """
-    of_cache = () if cache is None else cache_families(cache.figures())
-    of_releases = release_families(released)
-    of_memory = () if residency is None else _memory(models, residency)
+    subjects = [(_labels(model), model) for model in models]
     shown = (
-        *families(models),
-        *of_releases,
-        *of_cache,
-        *of_memory,
+        *read(_OF_MODELS, subjects),
+        *release_families(released),
+        *(() if cache is None else cache_families(cache.figures())),
+        *(
+            ()
+            if residency is None
+            else (*read(_OF_MEMORY, subjects), *read(_OF_RESIDENCY, [(NONE, residency)]))
+        ),
         *process_families(processes),
         *own.families(),
     )
     return "".join(family.text() for family in shown)
 
 
-def _memory(models: Sequence[LoadedModel], residency: Residency) -> Iterator[Family]:
-    used = Family(
-        "kserve_v2_model_memory_bytes",
-        "gauge",
-        "Memory that a model uses; estimated: by files or the process's growth",
-    )
-    for model in models:
-        if (memory := model.memory) is not None:
-            for device, size in memory.bytes.items():
-                used.add(
-                    {**_labels(model), "device": device, "estimated": str(memory.estimated).lower()}, size
-                )
-    yield used
-    limits = Family("kserve_v2_memory_budget_bytes", "gauge", "Memory that models may use together")
-    taken = Family("kserve_v2_memory_used_bytes", "gauge", "Memory that they use, or are about to")
-    in_use = residency.used
-    for device, limit in residency.budget.limits.items():
-        limits.add({"device": device}, limit)
-        taken.add({"device": device}, in_use.get(device, 0))
-    yield from (limits, taken)
-    evictions = Family(
-        "kserve_v2_model_evictions", "counter", "How often a model was unloaded to make room for others"
-    )
-    for name, count in residency.evictions.items():
-        evictions.add({"model": name}, count)
-    yield evictions
-
-
-def families(models: Sequence[LoadedModel]) -> Iterator[Family]:
-    """The metrics of the given models, one family after the other."""
-    yield _counter(
-        models, "nv_inference_request_success", "Requests that were answered", lambda s: s.success_count
-    )
-    yield _failures(models)
-    yield _counter(models, "nv_inference_count", "Rows inferred", lambda s: s.inference_count)
-    yield _counter(models, "nv_inference_exec_count", "Executions of the model", lambda s: s.execution_count)
-    durations = {
-        "request": "Time of answered requests from their arrival to their result",
-        "queue": "Time that answered requests waited",
-        "compute_input": "Time of preparing inputs",
-        "compute_infer": "Time of executing the model",
-        "compute_output": "Time of preparing outputs",
-    }
-    for name, text in durations.items():
-        yield _duration(models, name, f"{text}, in microseconds")
-    yield from _cache_counters(models)
-    yield _pending(models)
-    yield _pending_by_level(models)
-    yield _waiting_times(models)
-    yield _chosen_delays(models)
-    yield from _padded_elements(models)
-    yield from _processes(models)
-    yield from _warm_ups(models)
-    yield from _occupancy(models)
-    yield _batch_reasons(models)
-    yield _batch_sizes(models)
-
-
 def _labels(model: LoadedModel) -> Labels:
     return {**model.config.metric_tags, "model": model.name, "version": str(model.version)}
 
 
-def _counter(
-    models: Sequence[LoadedModel], name: str, text: str, value: Callable[[ModelStatistics], int]
-) -> Family:
-    family = Family(name, "counter", text)
-    for model in models:
-        family.add(_labels(model), value(model.statistics))
-    return family
+# --- of models ------------------------------------------------------------------------------------------------------
 
 
-def _duration(models: Sequence[LoadedModel], name: str, text: str) -> Family:
-    """One of the durations of the statistics; `request` is that of success."""
-    attribute = "success" if name == "request" else name
-    return _counter(
-        models, f"nv_inference_{name}_duration_us", text, lambda s: s.durations()[attribute].ns // 1000
-    )
+def _counted(value: Callable[[ModelStatistics], float]) -> Callable[[LoadedModel], Iterable[Sample]]:
+    return one(lambda model: value(model.statistics))
 
 
-def _cache_counters(models: Sequence[LoadedModel]) -> Iterator[Family]:
+def _lasted(name: str) -> Callable[[LoadedModel], Iterable[Sample]]:
+    """One of the durations of the statistics, in microseconds."""
+    return _counted(lambda statistics: statistics.durations()[name].ns // 1000)
+
+
+def _cached(value: Callable[[ModelStatistics], int]) -> Callable[[LoadedModel], Iterable[Sample]]:
     """Of the models with a response cache."""
-    cached = [model for model in models if model.config.response_cache.enable]
-    for name, text, value in (
-        (
-            "nv_cache_num_hits_per_model",
-            "Requests answered by the response cache",
-            lambda s: s.cache_hit.count,
-        ),
-        ("nv_cache_num_misses_per_model", "Requests that it had no answer to", lambda s: s.cache_miss.count),
-        (
-            "nv_cache_hit_duration_per_model",
-            "Time of finding those answers, in microseconds",
-            lambda s: s.cache_hit.ns // 1000,
-        ),
-        (
-            "nv_cache_miss_duration_per_model",
-            "Time of looking for the others and of keeping them, in microseconds",
-            lambda s: s.cache_miss.ns // 1000,
-        ),
-    ):
-        yield _counter(cached, name, text, value)
+    return one(lambda model: value(model.statistics) if model.config.response_cache.enable else None)
 
 
-def _failures(models: Sequence[LoadedModel]) -> Family:
-    family = Family("nv_inference_request_failure", "counter", "Requests that got no answer from the model")
-    for model in models:
-        for reason, count in model.statistics.failures.items():
-            family.add({**_labels(model), "reason": reason}, count)
-    return family
+def _waiting_times(model: LoadedModel) -> Iterable[Sample]:
+    waited = model.statistics.waited
+    *counts, total = waited.up_to()
+    bounds = [f"{bound_us / 1e6:g}" for bound_us in waited.BOUNDS_US]
+    return histogram(zip(bounds, counts, strict=True), waited.ns / 1e9, total)
 
 
-def _pending(models: Sequence[LoadedModel]) -> Family:
-    family = Family("nv_inference_pending_request_count", "gauge", "Requests that wait for an instance")
-    for model in models:
-        family.add(_labels(model), model.depth)
-    return family
+def _batch_sizes(model: LoadedModel) -> Iterable[Sample]:
+    """A histogram over the sizes that were executed, with buckets at the powers of two up to the model's maximum."""
+    executed = {size: batch.count for size, batch in model.statistics.batches.items()}
+    limit = max(1, model.config.max_batch_size)
+    bounds = sorted({limit, *(2**power for power in range(limit.bit_length()))})
+    buckets = [
+        (str(bound), sum(count for size, count in executed.items() if size <= bound)) for bound in bounds
+    ]
+    rows = sum(size * count for size, count in executed.items())
+    return histogram(buckets, rows, sum(executed.values()))
 
 
-def _pending_by_level(models: Sequence[LoadedModel]) -> Family:
-    family = Family(
-        "kserve_v2_pending_requests", "gauge", "Requests that wait for an instance, by level of priority"
-    )
-    for model in models:
-        for level, waiting in enumerate(model.depths, 1):
-            family.add({**_labels(model), "priority_level": str(level)}, waiting)
-    return family
-
-
-def _waiting_times(models: Sequence[LoadedModel]) -> Family:
-    family = Family(
-        "kserve_v2_queue_seconds",
-        "histogram",
-        "How long requests that were executed waited for that, those of sequences from when they had a slot",
-    )
-    for model in models:
-        waited = model.statistics.waited
-        *counts, total = waited.up_to()
-        for bound_us, count in zip(waited.BOUNDS_US, counts, strict=True):
-            family.add({**_labels(model), "le": f"{bound_us / 1e6:g}"}, count, "_bucket")
-        family.add({**_labels(model), "le": "+Inf"}, total, "_bucket")
-        family.add(_labels(model), waited.ns / 1e9, "_sum")
-        family.add(_labels(model), total, "_count")
-    return family
-
-
-def _padded_elements(models: Sequence[LoadedModel]) -> Iterator[Family]:
-    """Of the models whose inputs are padded."""
-    given = Family(
-        "kserve_v2_padded_input_elements", "counter", "Elements of padded inputs, padding included"
-    )
-    padding = Family("kserve_v2_padding_elements", "counter", "Elements of padded inputs that were padding")
-    for model in models:
-        if (padded := model.statistics.padded) is not None:
-            given.add(_labels(model), padded.given)
-            padding.add(_labels(model), padded.padding)
-    yield from (given, padding)
-
-
-def _processes(models: Sequence[LoadedModel]) -> Iterator[Family]:
-    """Of the models that run in processes of their own."""
-    alive = Family("kserve_v2_model_processes", "gauge", "Processes that execute an isolated model now")
-    deaths = Family(
-        "kserve_v2_model_process_deaths", "counter", "Processes of an isolated model that have died"
-    )
-    for model in models:
-        if processes := model.processes:
-            alive.add(_labels(model), sum(living for living, _ in processes))
-            deaths.add(_labels(model), sum(died for _, died in processes))
-    yield from (alive, deaths)
-
-
-def _warm_ups(models: Sequence[LoadedModel]) -> Iterator[Family]:
-    """Of the models that were warmed up."""
-    executions = Family(
-        "kserve_v2_warm_up_executions",
-        "gauge",
-        "Executions before the model was ready, which nothing else counts",
-    )
-    seconds = Family("kserve_v2_warm_up_seconds", "gauge", "How long those took in all")
-    for model in models:
-        if model.warmed_up.executions:
-            executions.add(_labels(model), model.warmed_up.executions)
-            seconds.add(_labels(model), model.warmed_up.seconds)
-    yield from (executions, seconds)
-
-
-def _chosen_delays(models: Sequence[LoadedModel]) -> Family:
+def _chosen_delay(model: LoadedModel) -> float | None:
     """Of the models with a latency budget."""
-    text = (
-        "Time that batches may wait for more requests, as the server chooses it at present, in microseconds"
-    )
-    family = Family("kserve_v2_chosen_queue_delay_us", "gauge", text)
-    for model in models:
-        if LATENCY_BUDGET_MS in model.config.parameters:
-            family.add(_labels(model), model.statistics.chosen_delay_ns // 1000)
-    return family
+    budgeted = LATENCY_BUDGET_MS in model.config.parameters
+    return model.statistics.chosen_delay_ns // 1000 if budgeted else None
 
 
-def _occupancy(models: Sequence[LoadedModel]) -> Iterator[Family]:
-    """Of the models with instances of their own: the rate of the one, divided by the other, is their busy share."""
-    busy = Family(
-        "kserve_v2_instance_busy_seconds",
-        "counter",
+def _padded(value: Callable[[PaddedElements], int]) -> Callable[[LoadedModel], Iterable[Sample]]:
+    """Of the models whose inputs are padded."""
+    return one(lambda model: None if (padded := model.statistics.padded) is None else value(padded))
+
+
+_OF_MODELS: Sequence[Metric[LoadedModel]] = [
+    Metric(
+        "nv_inference_request_success", "counter", "Requests that were answered",
+        _counted(lambda s: s.success_count),
+    ),
+    Metric(
+        "nv_inference_request_failure", "counter", "Requests that got no answer from the model",
+        each("reason", lambda model: model.statistics.failures.items()),
+    ),
+    Metric("nv_inference_count", "counter", "Rows inferred", _counted(lambda s: s.inference_count)),
+    Metric("nv_inference_exec_count", "counter", "Executions of the model", _counted(lambda s: s.execution_count)),
+    *(
+        Metric(f"nv_inference_{name}_duration_us", "counter", f"{text}, in microseconds", _lasted(duration))
+        for name, duration, text in (
+            ("request", "success", "Time of answered requests from their arrival to their result"),
+            ("queue", "queue", "Time that answered requests waited"),
+            ("compute_input", "compute_input", "Time of preparing inputs"),
+            ("compute_infer", "compute_infer", "Time of executing the model"),
+            ("compute_output", "compute_output", "Time of preparing outputs"),
+        )
+    ),
+    Metric(
+        "nv_cache_num_hits_per_model", "counter", "Requests answered by the response cache",
+        _cached(lambda s: s.cache_hit.count),
+    ),
+    Metric(
+        "nv_cache_num_misses_per_model", "counter", "Requests that it had no answer to",
+        _cached(lambda s: s.cache_miss.count),
+    ),
+    Metric(
+        "nv_cache_hit_duration_per_model", "counter", "Time of finding those answers, in microseconds",
+        _cached(lambda s: s.cache_hit.ns // 1000),
+    ),
+    Metric(
+        "nv_cache_miss_duration_per_model", "counter",
+        "Time of looking for the others and of keeping them, in microseconds",
+        _cached(lambda s: s.cache_miss.ns // 1000),
+    ),
+    Metric(
+        "nv_inference_pending_request_count", "gauge", "Requests that wait for an instance",
+        one(lambda model: model.depth),
+    ),
+    Metric(
+        "kserve_v2_pending_requests", "gauge", "Requests that wait for an instance, by level of priority",
+        each("priority_level", lambda model: ((str(level), n) for level, n in enumerate(model.depths, 1))),
+    ),
+    Metric(
+        "kserve_v2_queue_seconds", "histogram",
+        "How long requests that were executed waited for that, those of sequences from when they had a slot",
+        _waiting_times,
+    ),
+    Metric(
+        "kserve_v2_chosen_queue_delay_us", "gauge",
+        "Time that batches may wait for more requests, as the server chooses it at present, in microseconds",
+        one(_chosen_delay),
+    ),
+    Metric(
+        "kserve_v2_padded_input_elements", "counter", "Elements of padded inputs, padding included",
+        _padded(lambda padded: padded.given),
+    ),
+    Metric(
+        "kserve_v2_padding_elements", "counter", "Elements of padded inputs that were padding",
+        _padded(lambda padded: padded.padding),
+    ),
+    Metric(
+        "kserve_v2_model_processes", "gauge", "Processes that execute an isolated model now",
+        one(lambda model: sum(living for living, _ in model.processes) if model.processes else None),
+    ),
+    Metric(
+        "kserve_v2_model_process_deaths", "counter", "Processes of an isolated model that have died",
+        one(lambda model: sum(died for _, died in model.processes) if model.processes else None),
+    ),
+    Metric(
+        "kserve_v2_warm_up_executions", "gauge", "Executions before the model was ready, which nothing else counts",
+        one(lambda model: model.warmed_up.executions or None),
+    ),
+    Metric(
+        "kserve_v2_warm_up_seconds", "gauge", "How long those took in all",
+        one(lambda model: model.warmed_up.seconds if model.warmed_up.executions else None),
+    ),
+    # Of the models with instances of their own: the rate of the one, divided by the other, is their busy share.
+    Metric(
+        "kserve_v2_instance_busy_seconds", "counter",
         "Time that instances spent on the executions that have ended well",
-    )
-    places = Family("kserve_v2_execution_places", "gauge", "Executions that instances can do at a time")
-    for model in models:
-        if model.places:
-            busy.add(_labels(model), model.statistics.busy_ns / 1e9)
-            places.add(_labels(model), model.places)
-    yield from (busy, places)
+        one(lambda model: model.statistics.busy_ns / 1e9 if model.places else None),
+    ),
+    Metric(
+        "kserve_v2_execution_places", "gauge", "Executions that instances can do at a time",
+        one(lambda model: model.places or None),
+    ),
+    Metric(
+        "kserve_v2_batches", "counter", "Executed batches by the reason why they ran when they did",
+        each("reason", lambda model: model.statistics.batch_reasons.items()),
+    ),
+    Metric("kserve_v2_batch_rows", "histogram", "Rows per executed batch", _batch_sizes),
+]  # fmt: skip
 
 
-def _batch_reasons(models: Sequence[LoadedModel]) -> Family:
-    family = Family(
-        "kserve_v2_batches", "counter", "Executed batches by the reason why they ran when they did"
-    )
-    for model in models:
-        for reason, count in model.statistics.batch_reasons.items():
-            family.add({**_labels(model), "reason": reason}, count)
-    return family
+# --- of memory ------------------------------------------------------------------------------------------------------
 
 
-def _batch_sizes(models: Sequence[LoadedModel]) -> Family:
-    """A histogram over the sizes that were executed, with buckets at the powers of two up to the model's
-    maximum.
-    """
-    family = Family("kserve_v2_batch_rows", "histogram", "Rows per executed batch")
-    for model in models:
-        executed = {size: batch.count for size, batch in model.statistics.batches.items()}
-        limit = max(1, model.config.max_batch_size)
-        bounds = sorted({limit, *(2**power for power in range(limit.bit_length()))})
-        for bound in bounds:
-            count = sum(number for size, number in executed.items() if size <= bound)
-            family.add({**_labels(model), "le": str(bound)}, count, "_bucket")
-        family.add({**_labels(model), "le": "+Inf"}, sum(executed.values()), "_bucket")
-        family.add(_labels(model), sum(size * number for size, number in executed.items()), "_sum")
-        family.add(_labels(model), sum(executed.values()), "_count")
-    return family
+def _memory(model: LoadedModel) -> Iterable[Sample]:
+    if (memory := model.memory) is not None:
+        estimated = str(memory.estimated).lower()
+        for device, size in memory.bytes.items():
+            yield {"device": device, "estimated": estimated}, size, ""
+
+
+def _used(residency: Residency) -> Iterable[tuple[str, int]]:
+    used = residency.used
+    return ((device, used.get(device, 0)) for device in residency.budget.limits)
+
+
+_OF_MEMORY: Sequence[Metric[LoadedModel]] = [
+    Metric(
+        "kserve_v2_model_memory_bytes", "gauge",
+        "Memory that a model uses; estimated: by files or the process's growth", _memory,
+    ),
+]  # fmt: skip
+
+_OF_RESIDENCY: Sequence[Metric[Residency]] = [
+    Metric(
+        "kserve_v2_memory_budget_bytes", "gauge", "Memory that models may use together",
+        each("device", lambda residency: residency.budget.limits.items()),
+    ),
+    Metric(
+        "kserve_v2_memory_used_bytes", "gauge", "Memory that they use, or are about to",
+        each("device", _used),
+    ),
+    Metric(
+        "kserve_v2_model_evictions", "counter", "How often a model was unloaded to make room for others",
+        each("model", lambda residency: residency.evictions.items()),
+    ),
+]  # fmt: skip
 
 
 def cache_families(figures: CacheFigures) -> Iterator[Family]:
