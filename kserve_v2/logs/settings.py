@@ -1,9 +1,11 @@
 """What can be changed about the log while the server runs: the settings of Triton's logging extension."""
 
 import logging
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
+from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.settings.settings import LOG_FORMATS
 
 FORMATS = LOG_FORMATS
@@ -46,6 +48,11 @@ class LogSettings:
         """These settings with `changes`."""
         return replace(self, **changes)
 
+    def shown(self) -> dict[str, Any]:
+        """What clients are told. Logs always go to stderr."""
+        rest = (*SWITCHES, "log_verbose_level", "log_format")
+        return {"log_file": "", **{name: getattr(self, name) for name in rest}}
+
     def shows(self, level: int) -> bool:
         """Whether a record of this level, one of `logging`'s, is written."""
         if level >= logging.ERROR:
@@ -55,3 +62,26 @@ class LogSettings:
         if level >= logging.INFO:
             return self.log_info
         return self.log_verbose_level > 0
+
+
+def read_log_changes(
+    given: Container[str], read: Callable[[str, type], Any], log_format: str = "log_format"
+) -> LogChanges:
+    """The changes that a client asks for; settings that are unknown are ignored, as in Triton. `read`: the value of
+    one, of that type; raises InvalidArgumentError if it has another. `log_format`: what errors call that setting.
+
+    Raises UnsupportedError for a file.
+    """
+    if "log_file" in given:
+        raise UnsupportedError("log file location can not be updated through network protocol")
+    changes = LogChanges()
+    for name in SWITCHES:
+        if name in given:
+            changes[name] = read(name, bool)
+    if "log_verbose_level" in given:
+        changes["log_verbose_level"] = read("log_verbose_level", int)
+    if "log_format" in given:
+        value = changes["log_format"] = read("log_format", str)
+        if value not in FORMATS:
+            raise InvalidArgumentError(f"invalid argument for {log_format}, got: {value}")
+    return changes

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
+from kserve_v2.repository.models.shown import shown_statistics
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.cross_site import OwnPagesOnly
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation, names_version
@@ -40,7 +41,6 @@ from kserve_v2.rest.views import (
     model_metadata_view,
     root_view,
     server_metadata_view,
-    statistics_view,
 )
 
 
@@ -155,7 +155,7 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/models/stats", **documented("statistics"))
     async def all_statistics() -> Response:
         """Counters and durations of every model that is ready."""
-        return json_response({"model_stats": [statistics_view(model) for model in await service.counted()]})
+        return json_response({"model_stats": [shown_statistics(model) for model in await service.counted()]})
 
     @app.get("/v2/models/{model_name}", **documented("model_metadata"))
     @app.get("/v2/models/{model_name}/versions/{version}", **documented("model_metadata"))
@@ -178,7 +178,7 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     async def model_statistics(model_name: str, version: str = "") -> Response:
         """Counters and durations of a model since it was loaded."""
         models = await service.counted(model_name, _version(version))
-        return json_response({"model_stats": [statistics_view(model) for model in models]})
+        return json_response({"model_stats": [shown_statistics(model) for model in models]})
 
 
 def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:

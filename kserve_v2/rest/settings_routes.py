@@ -5,17 +5,15 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
-from kserve_v2.errors import InvalidArgumentError, UnsupportedError
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
-from kserve_v2.logs.settings import FORMATS, MAX_VERBOSE_LEVEL, SWITCHES, LogChanges, LogSettings
+from kserve_v2.logs.settings import MAX_VERBOSE_LEVEL, LogChanges, read_log_changes
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.openapi import documented
 from kserve_v2.rest.views import json_response
 from kserve_v2.tracing.settings import TraceChanges, read_changes
 
 Json = dict[str, Any]
-
-_LOG_FILE_FIXED = "log file location can not be updated through network protocol"
 
 
 def add_settings_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
@@ -28,13 +26,13 @@ def _add_logging_routes(app: FastAPI, service: InferenceService, bodies: BodyRea
     @app.get("/v2/logging", **documented("log_settings"))
     async def log_settings() -> Response:
         """What is logged, and in which form."""
-        return json_response(_log_view(service.log_settings()))
+        return json_response(service.log_settings().shown())
 
     @app.post("/v2/logging", **documented("log_settings_update"))
     async def update_log_settings(request: Request) -> Response:
         """Change some of the settings. Answers all of them."""
         changes = _log_changes(await bodies.read_object(request.receive))
-        return json_response(_log_view(await service.update_log_settings(changes)))
+        return json_response((await service.update_log_settings(changes)).shown())
 
 
 def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
@@ -61,44 +59,21 @@ def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReade
         return json_response(await service.update_trace_settings(model_name, changes))
 
 
-def _log_view(settings: LogSettings) -> Json:
-    return {
-        # Logs always go to stderr.
-        "log_file": "",
-        **{name: getattr(settings, name) for name in (*SWITCHES, "log_verbose_level", "log_format")},
-    }
+# What JSON is parsed to, and Triton's words for each.
+_KINDS = {bool: "boolean", int: "unsigned-integer", str: "string"}
 
 
 def _log_changes(document: Json) -> LogChanges:
-    """The changes that a body asks for; null and unknown members are ignored, as in Triton.
-
-    Raises UnsupportedError for a file, InvalidArgumentError for a value of the wrong type.
-    """
+    """The changes that a body asks for; a member that is null is not there. Raises as `read_log_changes`."""
     given = {name: value for name, value in document.items() if value is not None}
-    if "log_file" in given:
-        raise UnsupportedError(_LOG_FILE_FIXED)
-    changes = LogChanges()
-    for name in SWITCHES:
-        if name in given:
-            if not isinstance(given[name], bool):
-                raise _wrong_type("boolean", name)
-            changes[name] = given[name]
-    if "log_verbose_level" in given:
-        level = given["log_verbose_level"]
-        if type(level) is not int or not 0 <= level <= MAX_VERBOSE_LEVEL:
-            raise _wrong_type("unsigned-integer", "log_verbose_level")
-        changes["log_verbose_level"] = level
-    if "log_format" in given:
-        changes["log_format"] = _log_format(given["log_format"])
-    return changes
 
+    def read(name: str, kind: type) -> Any:
+        value = given[name]
+        if type(value) is not kind or (kind is int and value not in range(MAX_VERBOSE_LEVEL + 1)):
+            raise _wrong_type(_KINDS[kind], name)
+        return value
 
-def _log_format(value: object) -> str:
-    if not isinstance(value, str):
-        raise _wrong_type("string", "log_format")
-    if value not in FORMATS:
-        raise InvalidArgumentError(f"invalid argument for --log_format, got: {value}")
-    return value
+    return read_log_changes(given, read, "--log_format")
 
 
 def _trace_changes(document: Json) -> TraceChanges:

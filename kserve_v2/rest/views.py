@@ -7,9 +7,7 @@ from starlette.responses import Response
 
 from kserve_v2.config.release import release_json
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
-from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.routing.releases import ReleaseView
-from kserve_v2.scheduling.statistics import Duration
 
 Json = dict[str, Any]
 
@@ -76,28 +74,3 @@ def release_view(view: ReleaseView) -> Json:
         **release_json(view.found.release),
         **({"problems": list(view.problems)} if view.problems else {}),
     }
-
-
-def statistics_view(model: LoadedModel) -> Json:
-    """One element of `model_stats`."""
-    statistics = model.statistics
-    return {
-        "name": model.name,
-        "version": str(model.version),
-        "last_inference": statistics.last_inference_ms,
-        "inference_count": statistics.inference_count,
-        "execution_count": statistics.execution_count,
-        "inference_stats": _durations(statistics.durations()),
-        "response_stats": {
-            str(index): _durations(responses.durations()) for index, responses in statistics.responses.items()
-        },
-        "batch_stats": [
-            {"batch_size": size, **_durations(batch.durations())}
-            for size, batch in sorted(statistics.batches.items())
-        ],
-        "memory_usage": [],
-    }
-
-
-def _durations(durations: dict[str, Duration]) -> Json:
-    return {name: {"count": duration.count, "ns": duration.ns} for name, duration in durations.items()}

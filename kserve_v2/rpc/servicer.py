@@ -8,7 +8,7 @@ from kserve_v2.repository.uploads.names import PREFIX, shown
 from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming, Unary
 from kserve_v2.rpc.infer import ModelInfer
 from kserve_v2.rpc.settings import SettingsServicer
-from kserve_v2.rpc.shared_memory import SharedMemoryServicer
+from kserve_v2.rpc.shared_memory import shared_memory_rpcs
 from kserve_v2.rpc.stream import ModelStreamInfer
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
 
@@ -41,7 +41,7 @@ class InferenceServicer:
                 f"{path}RepositoryModelUnload", pb.RepositoryModelUnloadRequest, self.repository_model_unload
             ),
             *SettingsServicer(self._service).rpcs(path),
-            *SharedMemoryServicer(self._service).rpcs(path),
+            *shared_memory_rpcs(self._service, path),
         )
 
     async def server_live(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:

@@ -1,11 +1,12 @@
 """TraceSetting and LogSettings: settings that clients read and change while the server runs."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.errors import InvalidArgumentError, UnsupportedError
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
-from kserve_v2.logs.settings import FORMATS, SWITCHES, LogChanges, LogSettings
+from kserve_v2.logs.settings import LogChanges, LogSettings, read_log_changes
 from kserve_v2.rpc.calls import Context, Unary
 from kserve_v2.tracing.settings import read_changes
 
@@ -46,43 +47,25 @@ class SettingsServicer:
         return _log_view(settings)
 
 
+# The field that has a value of a type, and Triton's word for that.
+_FIELDS = {bool: ("bool_param", "boolean"), int: ("uint32_param", "int32"), str: ("string_param", "string")}
+
+
 def _log_view(settings: LogSettings) -> pb.LogSettingsResponse:
-    response = pb.LogSettingsResponse()
-    # Logs always go to stderr.
-    response.settings["log_file"].string_param = ""
-    for name in SWITCHES:
-        response.settings[name].bool_param = getattr(settings, name)
-    response.settings["log_verbose_level"].uint32_param = settings.log_verbose_level
-    response.settings["log_format"].string_param = settings.log_format
-    return response
+    made = pb.LogSettingsResponse.SettingValue
+    shown = settings.shown().items()
+    return pb.LogSettingsResponse(
+        settings={name: made(**{_FIELDS[type(value)][0]: value}) for name, value in shown}
+    )
 
 
 def _log_changes(given: Mapping[str, pb.LogSettingsRequest.SettingValue]) -> LogChanges:
-    """The changes that a request asks for; unknown settings are ignored, as in Triton.
+    """The changes that a request asks for. Raises as `read_log_changes`."""
 
-    Raises UnsupportedError for a file, InvalidArgumentError for a value of the wrong type.
-    """
-    if "log_file" in given:
-        raise UnsupportedError("log file location can not be updated through network protocol")
-    changes = LogChanges()
-    for name in SWITCHES:
-        if name in given:
-            changes[name] = _checked(given, name, "bool_param", "boolean").bool_param
-    if "log_verbose_level" in given:
-        level = _checked(given, "log_verbose_level", "uint32_param", "int32")
-        changes["log_verbose_level"] = level.uint32_param
-    if "log_format" in given:
-        log_format = _checked(given, "log_format", "string_param", "string").string_param
-        if log_format not in FORMATS:
-            raise InvalidArgumentError(f"invalid argument for log_format, got: {log_format}")
-        changes["log_format"] = log_format
-    return changes
+    def read(name: str, kind: type) -> Any:
+        field, expected = _FIELDS[kind]
+        if given[name].WhichOneof("parameter_choice") != field:
+            raise InvalidArgumentError(f"expect {expected} for '{name}'")
+        return getattr(given[name], field)
 
-
-def _checked(
-    given: Mapping[str, pb.LogSettingsRequest.SettingValue], name: str, field: str, expected: str
-) -> pb.LogSettingsRequest.SettingValue:
-    """A setting whose value is in `field`; raises InvalidArgumentError for one of another type."""
-    if given[name].WhichOneof("parameter_choice") != field:
-        raise InvalidArgumentError(f"expect {expected} for '{name}'")
-    return given[name]
+    return read_log_changes(given, read)

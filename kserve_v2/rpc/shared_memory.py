@@ -1,12 +1,15 @@
 """Shared memory over gRPC: its RPCs, and the parameters by which a tensor says that it lies there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any
+
+from google.protobuf.message import Message
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
-from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions, region_alone, size_missing
+from kserve_v2.memory.regions import CudaRegions, RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.rpc.calls import Context, Unary
 
 _REGION = "shared_memory_region"
@@ -14,73 +17,51 @@ _OFFSET = "shared_memory_offset"
 _BYTE_SIZE = "shared_memory_byte_size"
 
 
-class SharedMemoryServicer:
-    """Answers the shared memory RPCs of `inference.GRPCInferenceService`."""
+def shared_memory_rpcs(service: InferenceService, path: str) -> tuple[Unary, ...]:
+    """The RPCs of both kinds of regions, below the path of their service."""
+    system = service.shared_memory
+    cuda = system.cuda
 
-    def __init__(self, service: InferenceService) -> None:
-        self._system = service.shared_memory
-        self._cuda = service.shared_memory.cuda
+    def register_system(request: pb.SystemSharedMemoryRegisterRequest) -> None:
+        system.register(request.name, request.key, request.offset, request.byte_size)
 
-    def rpcs(self, path: str) -> tuple[Unary, ...]:
-        """The RPCs, below the path of their service."""
-        system, cuda = f"{path}SystemSharedMemory", f"{path}CudaSharedMemory"
-        return (
-            Unary(f"{system}Status", pb.SystemSharedMemoryStatusRequest, self.system_status),
-            Unary(f"{system}Register", pb.SystemSharedMemoryRegisterRequest, self.system_register),
-            Unary(f"{system}Unregister", pb.SystemSharedMemoryUnregisterRequest, self.system_unregister),
-            Unary(f"{cuda}Status", pb.CudaSharedMemoryStatusRequest, self.cuda_status),
-            Unary(f"{cuda}Register", pb.CudaSharedMemoryRegisterRequest, self.cuda_register),
-            Unary(f"{cuda}Unregister", pb.CudaSharedMemoryUnregisterRequest, self.cuda_unregister),
-        )
+    def register_cuda(request: pb.CudaSharedMemoryRegisterRequest) -> None:
+        cuda.register(request.name, request.raw_handle, request.device_id, request.byte_size)
 
-    async def system_status(
-        self, request: pb.SystemSharedMemoryStatusRequest, context: Context
-    ) -> pb.SystemSharedMemoryStatusResponse:
+    return (
+        *_rpcs(path, "System", system, register_system),
+        *_rpcs(path, "Cuda", cuda, register_cuda),
+    )
+
+
+def _rpcs(
+    path: str, kind: str, regions: SharedMemoryRegions | CudaRegions, register: Callable[[Any], None]
+) -> Iterator[Unary]:
+    """The RPCs of one kind. Their messages have the same fields, but for what a region is registered by."""
+
+    def status(request: Any) -> dict[str, Any]:
         """One registered region, or all."""
-        answer = pb.SystemSharedMemoryStatusResponse()
-        for status in self._system.status(request.name):
-            region = answer.regions[status.name]
-            region.name, region.key = status.name, status.key
-            region.offset, region.byte_size = status.offset, status.byte_size
-        return answer
+        shown = getattr(pb, f"{kind}SharedMemoryStatusResponse").RegionStatus
+        return {"regions": {each.name: shown(**asdict(each)) for each in regions.status(request.name)}}
 
-    async def system_register(
-        self, request: pb.SystemSharedMemoryRegisterRequest, context: Context
-    ) -> pb.SystemSharedMemoryRegisterResponse:
-        """Register a region."""
-        self._system.register(request.name, request.key, request.offset, request.byte_size)
-        return pb.SystemSharedMemoryRegisterResponse()
-
-    async def system_unregister(
-        self, request: pb.SystemSharedMemoryUnregisterRequest, context: Context
-    ) -> pb.SystemSharedMemoryUnregisterResponse:
+    def unregister(request: Any) -> None:
         """Forget one region, or all."""
-        self._system.unregister(request.name)
-        return pb.SystemSharedMemoryUnregisterResponse()
+        regions.unregister(request.name)
 
-    async def cuda_status(
-        self, request: pb.CudaSharedMemoryStatusRequest, context: Context
-    ) -> pb.CudaSharedMemoryStatusResponse:
-        """One registered CUDA region, or all."""
-        answer = pb.CudaSharedMemoryStatusResponse()
-        for status in self._cuda.status(request.name):
-            region = answer.regions[status.name]
-            region.name, region.device_id, region.byte_size = status.name, status.device_id, status.byte_size
-        return answer
+    prefix = f"{kind}SharedMemory"
+    yield _rpc(path, f"{prefix}Status", status)
+    yield _rpc(path, f"{prefix}Register", register)
+    yield _rpc(path, f"{prefix}Unregister", unregister)
 
-    async def cuda_register(
-        self, request: pb.CudaSharedMemoryRegisterRequest, context: Context
-    ) -> pb.CudaSharedMemoryRegisterResponse:
-        """Register a CUDA region."""
-        self._cuda.register(request.name, request.raw_handle, request.device_id, request.byte_size)
-        return pb.CudaSharedMemoryRegisterResponse()
 
-    async def cuda_unregister(
-        self, request: pb.CudaSharedMemoryUnregisterRequest, context: Context
-    ) -> pb.CudaSharedMemoryUnregisterResponse:
-        """Forget one CUDA region, or all."""
-        self._cuda.unregister(request.name)
-        return pb.CudaSharedMemoryUnregisterResponse()
+def _rpc(path: str, name: str, act: Callable[[Any], dict[str, Any] | None]) -> Unary:
+    """`act` takes the request, and returns the fields of the answer, if that has any."""
+
+    async def answer(request: Any, _: Context) -> Message:
+        made: Message = getattr(pb, f"{name}Response")(**(act(request) or {}))
+        return made
+
+    return Unary(f"{path}{name}", getattr(pb, f"{name}Request"), answer)
 
 
 def region_part(

@@ -1,11 +1,9 @@
 """Answers of the control RPCs as protobuf messages."""
 
-from typing import Any
-
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.scheduling.statistics import Duration
+from kserve_v2.repository.models.shown import shown_statistics
 
 
 def server_metadata_view(metadata: ServerMetadata) -> pb.ServerMetadataResponse:
@@ -42,27 +40,7 @@ def index_view(entry: IndexEntry) -> pb.RepositoryIndexResponse.ModelIndex:
 
 def statistics_view(model: LoadedModel) -> pb.ModelStatistics:
     """One element of ModelStatistics' answer."""
-    statistics = model.statistics
-    return pb.ModelStatistics(
-        name=model.name,
-        version=str(model.version),
-        last_inference=statistics.last_inference_ms,
-        inference_count=statistics.inference_count,
-        execution_count=statistics.execution_count,
-        inference_stats=pb.InferStatistics(**_durations(statistics.durations())),
-        batch_stats=[
-            pb.InferBatchStatistics(batch_size=size, **_durations(batch.durations()))
-            for size, batch in sorted(statistics.batches.items())
-        ],
-        response_stats={
-            str(index): pb.InferResponseStatistics(**_durations(responses.durations()))
-            for index, responses in statistics.responses.items()
-        },
-    )
-
-
-def _durations(durations: dict[str, Duration]) -> dict[str, Any]:
-    return {
-        name: pb.StatisticDuration(count=duration.count, ns=duration.ns)
-        for name, duration in durations.items()
-    }
+    shown = shown_statistics(model)
+    responses = shown.pop("response_stats").items()
+    made = pb.InferResponseStatistics
+    return pb.ModelStatistics(**shown, response_stats={index: made(**each) for index, each in responses})
