@@ -26,7 +26,7 @@ LAYERS = (
     "front_ends | startup",
     "ui | torchserve_api",
     "rest | rpc",
-    "inference | checking | forms",
+    "inference | checking | forms | known_answers",
     "repository",
     "scheduling | packages | plugins | handlers",
     "isolation",

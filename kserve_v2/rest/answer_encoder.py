@@ -5,11 +5,10 @@ The bytes are those of `codec.encode_response`, which encodes all other answers.
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import orjson
 
-from kserve_v2.memory.remembered import Remembered
-from kserve_v2.messages import InferResponse, is_one_memory
+from kserve_v2.known_answers import Key, KnownAnswers, Parts
+from kserve_v2.messages import InferResponse
 from kserve_v2.rest.answer_text import JOIN_BYTES
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, encode_response
 from kserve_v2.rest.json_tensor import JSON_DTYPES
@@ -17,8 +16,7 @@ from kserve_v2.rest.large_json import is_large
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.tensors.raw import encode_raw_tensor
 
-# The most memory that texts may take together, and roughly what each takes on top of its bytes.
-MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
+# Roughly what a text takes on top of its bytes.
 _OVERHEAD_BYTES = 512
 
 
@@ -33,7 +31,7 @@ class AnswerEncoder:
     """Encodes the answers of one server."""
 
     def __init__(self) -> None:
-        self._known: Remembered[tuple[object, ...], tuple[_Output, ...]] = Remembered(MAX_REMEMBERED_BYTES)
+        self._known: KnownAnswers[tuple[_Output, ...]] = KnownAnswers()
 
     def encode(self, response: InferResponse, response_format: ResponseFormat) -> EncodedResponse | None:
         """The body of an answer that is like earlier ones; None for another one, and for one that is not so simple:
@@ -70,7 +68,7 @@ class AnswerEncoder:
         return EncodedResponse(b"".join(pieces), binary)
 
     def _note(
-        self, key: tuple[object, ...], response: InferResponse, response_format: ResponseFormat
+        self, key: Key, response: InferResponse, response_format: ResponseFormat
     ) -> EncodedResponse | None:
         """Remember the texts of an answer at its second time, if they make the very bytes that the codec makes."""
         if any(
@@ -79,47 +77,33 @@ class AnswerEncoder:
         ):
             # It is written in slices.
             return None
-        texts = _texts(response, response_format) if self._known.is_seen_again(key) else ()
-        if not texts:
-            return None
-        self._known.keep(key, texts, sum(len(output.text) + _OVERHEAD_BYTES for output in texts))
-        # `keep` refuses texts that are too large.
-        encoded = self.encode(response, response_format) if key in self._known else None
-        if encoded is None or not _same(
-            encoded, encode_response(response, response_format, {}, batched=False)
-        ):
-            self._known.forget(key)
-            return None
-        return encoded
+        self._known.note(
+            key,
+            lambda: _texts(response, response_format),
+            lambda: None if (found := self.encode(response, response_format)) is None else _parts(found),
+            lambda: _parts(encode_response(response, response_format, {}, batched=False)),
+        )
+        return self.encode(response, response_format) if key in self._known else None
 
 
-def _same(left: EncodedResponse, right: EncodedResponse) -> bool:
-    return (
-        left.header == right.header
-        and len(left.binary) == len(right.binary)
-        and all(map(_same_bytes, left.binary, right.binary))
-    )
+def _parts(encoded: EncodedResponse) -> Parts:
+    return encoded.header, *encoded.binary
 
 
-def _same_bytes(left: bytes | memoryview, right: bytes | memoryview) -> bool:
-    """As `==`, which compares views byte by byte, without doing so for views of one array."""
-    if len(left) != len(right):
-        return False
-    return is_one_memory(np.frombuffer(left, np.uint8), np.frombuffer(right, np.uint8)) or left == right
-
-
-def _texts(response: InferResponse, response_format: ResponseFormat) -> tuple[_Output, ...]:
-    """The texts of an answer; none for one that is not so simple."""
+def _texts(
+    response: InferResponse, response_format: ResponseFormat
+) -> tuple[tuple[_Output, ...], int] | None:
+    """The texts of an answer, and their size; None for one that is not so simple."""
     model = {"model_name": response.model_name, "model_version": response.model_version}
     before = orjson.dumps(model)[1:-1] + b',"outputs":['
     found: list[_Output] = []
     for name, array in response.outputs.items():
         binary = response_format.named.get(name, response_format.default).binary
         if array.dtype == BYTES.dtype or not (binary or array.dtype in JSON_DTYPES):
-            return ()
+            return None
         found.append(_Output(before + _describe(name, array, binary), binary))
         before = b"},"
-    return tuple(found)
+    return tuple(found), sum(len(output.text) + _OVERHEAD_BYTES for output in found)
 
 
 def _describe(name: str, array: Array, binary: bool) -> bytes:

@@ -6,11 +6,9 @@ The bytes are those of `codec.encode_response`, which encodes all other answers.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.memory.remembered import Remembered
-from kserve_v2.messages import InferResponse, is_one_memory
+from kserve_v2.known_answers import Key, KnownAnswers
+from kserve_v2.messages import InferResponse
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.codec import COPIED_BYTES, OutputForms, encode_response
@@ -25,8 +23,7 @@ _ID = pb.ModelInferResponse.ID_FIELD_NUMBER
 _OUTPUTS = pb.ModelInferResponse.OUTPUTS_FIELD_NUMBER
 _RAW = pb.ModelInferResponse.RAW_OUTPUT_CONTENTS_FIELD_NUMBER
 
-# The most memory that frames may take together, and roughly what each takes on top of its bytes.
-MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
+# Roughly what a frame takes on top of its bytes.
 _OVERHEAD_BYTES = 1024
 
 
@@ -42,7 +39,7 @@ class AnswerEncoder:
     """Encodes the answers of one server."""
 
     def __init__(self) -> None:
-        self._frames: Remembered[tuple[object, ...], _Frame] = Remembered(MAX_REMEMBERED_BYTES)
+        self._frames: KnownAnswers[_Frame] = KnownAnswers()
 
     def encode(
         self,
@@ -71,51 +68,26 @@ class AnswerEncoder:
             parts += (raw_head, array.tobytes() if small else encode_raw_tensor(array))
         return parts
 
-    def _note(self, key: tuple[object, ...], response: InferResponse) -> Parts:
+    def _note(self, key: Key, response: InferResponse) -> Parts:
         """The answer by way of the codec. At its second time its frame is remembered, if the same comes of it."""
         encoded = encode_response(response, {}, {}, batched=False)
-        strings = any(array.dtype == BYTES.dtype for array in response.outputs.values())
-        if not strings and self._frames.is_seen_again(key):
-            frame = _frame(response)
-            size = len(frame.model) + len(frame.outputs) + _OVERHEAD_BYTES
-            self._frames.keep(key, frame, size)
-            # `keep` refuses a frame that is too large.
-            if key in self._frames and not _same(self.encode(response, {}, {}, batched=False), encoded):
-                self._frames.forget(key)
+        if not any(array.dtype == BYTES.dtype for array in response.outputs.values()):
+            self._frames.note(
+                key,
+                lambda: _frame(response),
+                lambda: self.encode(response, {}, {}, batched=False),
+                lambda: encoded,
+            )
         return encoded
 
 
-def _same(left: Parts, right: Parts) -> bool:
-    """Whether two encodings of one answer are the same bytes. Views of one tensor are not compared with each other."""
-    texts, contents = zip(*map(_divided, (left, right)), strict=True)
-    return (
-        texts[0] == texts[1]
-        and len(contents[0]) == len(contents[1])
-        and all(
-            is_one_memory(one, other) or np.array_equal(one, other)
-            for one, other in zip(*contents, strict=True)
-        )
-    )
-
-
-def _divided(parts: Parts) -> tuple[list[bytes], list[Array]]:
-    """The tensors that are sent without a copy, and what is around them."""
-    texts, contents = [b""], []
-    for part in parts:
-        if isinstance(part, bytes):
-            texts[-1] += part
-        else:
-            contents.append(np.frombuffer(part, np.uint8))
-            texts.append(b"")
-    return texts, contents
-
-
-def _frame(response: InferResponse) -> _Frame:
-    return _Frame(
-        wire.text(_NAME, response.model_name) + wire.text(_VERSION, response.model_version),
-        b"".join([_describe(name, array) for name, array in response.outputs.items()]),
-        tuple(wire.head(_RAW, array.nbytes) for array in response.outputs.values()),
-    )
+def _frame(response: InferResponse) -> tuple[_Frame, int]:
+    """The frame of an answer, and its size."""
+    outputs = response.outputs
+    model = wire.text(_NAME, response.model_name) + wire.text(_VERSION, response.model_version)
+    described = b"".join([_describe(name, array) for name, array in outputs.items()])
+    raw_heads = tuple(wire.head(_RAW, array.nbytes) for array in outputs.values())
+    return _Frame(model, described, raw_heads), len(model) + len(described) + _OVERHEAD_BYTES
 
 
 def _describe(name: str, array: Array) -> bytes:

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from kserve_v2.known_answers import MAX_REMEMBERED_BYTES
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest import answer_encoder
-from kserve_v2.rest.answer_encoder import MAX_REMEMBERED_BYTES, AnswerEncoder
+from kserve_v2.rest.answer_encoder import AnswerEncoder
 from kserve_v2.rest.codec import (
     ALL_BINARY,
     ALL_JSON,
