@@ -45,8 +45,9 @@ class _AsyncIsolated(Isolated):
     def _async_link(self) -> AsyncLink:
         """The way to it. Raises UnavailableError if there is none: what died together is not tried again together."""
         link = self._seat.link
-        if not isinstance(link, AsyncLink) or not link.process.alive:
-            raise self._keeper.error()
+        assert isinstance(link, AsyncLink)  # noqa: S101 - it is made as such
+        if not link.process.alive:
+            raise self._keeper.error(link)
         return link
 
     def _died_of_some(self, process: ModelProcess, requests: Sequence[InferRequest]) -> None:

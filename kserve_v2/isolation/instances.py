@@ -38,7 +38,7 @@ class Isolated:
     def lost(self) -> bool:
         """Whether there is no process for it now."""
         link = self._seat.link
-        return link is None or link.ended or not link.process.alive
+        return link is None or link.lost
 
     def await_revival(self) -> None:
         """Wait until there is a process again, or never will be."""
@@ -83,9 +83,11 @@ class Isolated:
         """The way to it. Raises UnavailableError if there is none, and there is no use in waiting for it."""
         seat = self._seat
         seat.close_retired()
-        if seat.deaths >= MOST_DEATHS and self.lost:
+        link = seat.link
+        assert link is not None  # noqa: S101 - it was made with one
+        if seat.deaths >= MOST_DEATHS and link.lost:
             # Of a batch that has killed one process, each member is executed again, alone. It may be all of them.
-            raise self._keeper.error()
+            raise self._keeper.error(link)
         return self._keeper.link(seat)
 
     def _died(self, requests: Sequence[InferRequest]) -> None:

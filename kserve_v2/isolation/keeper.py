@@ -82,9 +82,9 @@ class Keeper:
         self._seats: list[Seat] = []
         self._changed = threading.Condition()
         self._leaving = False
-        self._cause = ""
-        # Why the last restart was not tried, or what came of it was not taken.
-        self._refusal = ""
+        # Of the process that was kept last: what its last restart has failed of, and why that was not tried, or what
+        # came of it was not taken.
+        self._failure = self._refusal = ""
 
     @property
     def alive(self) -> bool:
@@ -94,6 +94,8 @@ class Keeper:
     def begin(self, process: ModelProcess) -> None:
         """Keep this process from now on."""
         self._since_s = self._clock()
+        # First: what the last one's restarts came to is never told of this one.
+        self._failure = self._refusal = ""
         self.process = process
         process.watch(self._died)
 
@@ -105,6 +107,11 @@ class Keeper:
         seat.take(link)
         with self._changed:
             self._seats.append(seat)
+        if not link.process.alive:
+            # What is there again may have been made without it.
+            self.give_up(seat)
+            link.forget()
+            raise link.process.error()
         return seat, made
 
     def give_up(self, seat: Seat) -> None:
@@ -131,10 +138,11 @@ class Keeper:
         with self._changed:
             while True:
                 link = seat.link
-                if link is not None and link.process.alive:
+                assert link is not None  # noqa: S101 - `make` has given it one
+                if link.process.alive:
                     return link
                 if self.failed or self._leaving:
-                    raise self.error()
+                    raise self.error(link)
                 self._changed.wait()
 
     def await_process(self) -> None:
@@ -143,18 +151,26 @@ class Keeper:
             while not (self.alive or self._leaving):
                 self._changed.wait()
 
-    def error(self) -> UnavailableError:
-        """Why there is no process."""
-        return UnavailableError(self.reason)
+    def error(self, link: Link) -> UnavailableError:
+        """Why this way leads nowhere. If its process is only about to be gone, this waits for that."""
+        if link.process.alive:
+            link.process.error()
+        return UnavailableError(self._reason(link.process))
 
     @property
     def reason(self) -> str:
-        """Why there is no process; "" if there is one."""
-        if self.alive:
-            return ""
-        if self._leaving:
-            return self._cause
-        return f"{self._cause}; {self._refusal or 'it is being started again'}"
+        """Why nothing is executed now; "" if there is a process, or was none yet."""
+        process = self.process
+        return "" if process is None or process.alive else self._reason(process)
+
+    def _reason(self, gone: ModelProcess) -> str:
+        """Why this one executes nothing. It may have been asked for before it is known here that the process is gone,
+        or once there is another one.
+        """
+        if gone is not self.process:
+            return f"{_end_of(gone)}; it has been started again"
+        cause = self._failure or _end_of(gone)
+        return cause if self._leaving else f"{cause}; {self._refusal or 'it is being started again'}"
 
     # --- its end --------------------------------------------------------------------------------------------------
 
@@ -177,16 +193,14 @@ class Keeper:
         assert dead is not None  # noqa: S101 - it was watched
         lived_s = self._clock() - self._since_s
         self.deaths += 1
-        self._cause = f"the process of model '{dead.model}' {dead.cause}"
-        self._refusal = ""
         told = ""
         while not self._leaving:
             delay_s = self._delays.after(lived_s)
             if not self._refusal:
-                logger.error("%s; it is started again in %g s", self._cause, delay_s)
+                logger.error("%s; it is started again in %g s", self._failure or _end_of(dead), delay_s)
             elif self._refusal != told:
                 # Once. Files that are put back are noticed at one of the next attempts.
-                logger.error("%s; %s", self._cause, self._refusal)
+                logger.error("%s; %s", self._failure or _end_of(dead), self._refusal)
             told = self._refusal
             self._changed_call()
             if self._wait(delay_s) or self._restarted():
@@ -243,5 +257,10 @@ class Keeper:
                 # Why the process is gone is still to be told.
                 self._refusal = str(error)
             else:
-                self._cause, self._refusal = reason_of(error), ""
+                self._failure, self._refusal = reason_of(error), ""
             self._changed.notify_all()
+
+
+def _end_of(gone: ModelProcess) -> str:
+    """How a process has ended. It is asked itself: it knows that no later than anybody can find that it is gone."""
+    return f"the process of model '{gone.model}' {gone.cause}"

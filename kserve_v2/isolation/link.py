@@ -36,6 +36,11 @@ class Link:
         # What was asked last. Answers to what came before it are nobody's: whoever has asked was interrupted.
         self._last = 0
 
+    @property
+    def lost(self) -> bool:
+        """Whether there is nothing to be had over it any more."""
+        return self.ended or not self.process.alive
+
     def ask(
         self, kind: Kind, number: int, fields: Json | None = None, groups: Sequence[Tensors] = ()
     ) -> Message:

@@ -184,7 +184,7 @@ class ModelProcess:
             self.ask(Kind.STOP, {})
         except UnavailableError:
             if self._killed_for:
-                logger.warning("the process of model '%s' %s", self.model, self._cause)
+                logger.warning("the process of model '%s' %s", self.model, self._killed_for)
         finally:
             self._gone.wait()
             stopped.cancel()

@@ -59,7 +59,7 @@ def given(number: float) -> list[dict[str, Any]]:
 def instance_on(link: Link, kind: Any = IsolatedInstance) -> Any:
     seat = Seat({})
     seat.take(link)
-    keeper = SimpleNamespace(link=lambda seat: seat.link, error=lambda: UnavailableError("none"))
+    keeper = SimpleNamespace(link=lambda seat: seat.link, error=lambda link: link.process.error())
     return kind(keeper, seat, Suspects())
 
 
