@@ -38,6 +38,7 @@ class Services:
         self._executing = executing
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
         # By the process's number for a call. On the loop's thread.
         self._calls: dict[int, asyncio.Task[None]] = {}
         self._streams: dict[int, _Stream] = {}
@@ -77,9 +78,9 @@ class Services:
     def close(self) -> None:
         """The process is gone: give up what it has asked for."""
         with self._lock:
-            loop = self._loop
-        if loop is not None:
-            loop.call_soon_threadsafe(self._end)
+            self._closed = True
+            if self._loop is not None:
+                self._tell_loop(self._loop, self._loop.stop)
 
     # --- metrics and loads ------------------------------------------------------------------------------------------
 
@@ -114,12 +115,17 @@ class Services:
 
     def _later(self, callback: Callable[[], None]) -> None:
         with self._lock:
+            if self._closed:
+                # Nobody would end the loop again, or what is begun behind its end.
+                return
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
                 name = f"{self._source.name}-calls"
                 threading.Thread(target=self._run, args=(self._loop,), name=name, daemon=True).start()
-            loop = self._loop
-        with suppress(RuntimeError):  # it is closed: the process is gone
+            self._tell_loop(self._loop, callback)
+
+    def _tell_loop(self, loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # it is closed: its thread was interrupted
             loop.call_soon_threadsafe(callback)
 
     def _run(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -128,11 +134,6 @@ class Services:
             loop.run_until_complete(_cancelled(list(self._calls.values())))
         finally:
             loop.close()
-
-    def _end(self) -> None:
-        loop = self._loop
-        if loop is not None:
-            loop.stop()
 
     def _begin(self, message: Message) -> None:
         number, fields = message.number, message.fields
