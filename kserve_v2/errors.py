@@ -6,7 +6,7 @@ this table.
 
 import concurrent.futures
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import ClassVar, NamedTuple
 
@@ -116,11 +116,20 @@ class OverloadedError(ServingError):
 
 
 class NoRoomYetError(OverloadedError):
-    """There is no room in memory for a model now, and may be later. `in_s`: in how many seconds, at the soonest."""
+    """There is no room in memory for a model now, and may be later. `in_s`: in how many seconds, at the soonest.
+    `needed`: for how much there is none, in bytes by device.
+    """
 
-    def __init__(self, message: str, in_s: float) -> None:
+    def __init__(self, message: str, in_s: float, needed: Mapping[str, int]) -> None:
         super().__init__(message)
         self.in_s = in_s
+        self.needed = needed
+
+
+class NoRoomError(OverloadedError):
+    """There is no room in memory for a model, whatever goes by itself: to try again is of no use until somebody has
+    acted.
+    """
 
 
 class UnauthenticatedError(ServingError):
@@ -202,7 +211,7 @@ RETRY_AFTER_S = 1
 def may_try_again(error: ServingError) -> bool:
     """Whether a request that is refused now can be had later by itself, and nothing of it was executed."""
     return error.code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED) and not isinstance(
-        error, UnfinishedError | NotServedError
+        error, UnfinishedError | NotServedError | NoRoomError
     )
 
 
@@ -287,6 +296,7 @@ _OURS |= {
     ContradictionError: ContradictionError,
     UnfinishedError: UnfinishedError,
     NotServedError: NotServedError,
+    NoRoomError: NoRoomError,
 }
 
 

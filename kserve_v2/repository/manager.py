@@ -102,7 +102,7 @@ class ModelManager(ModelMap):
         if wait_s is None and self.residency.limited:
             # Only those are; and who asks for one is told to come back.
             wait_s = 0
-        self._on_demand = OnDemand(self, wait_s) if wait_s is not None else None
+        self._on_demand = OnDemand(self, self.residency, wait_s) if wait_s is not None else None
         self.started = False
         """Whether the models are loaded that the server starts with: a load that is refused later, of a model that was
         never served, makes the server no less ready.
@@ -195,10 +195,6 @@ class ModelManager(ModelMap):
         stay = {name for name, model in self._models.items() if model.stays}
         users = self._ensembles.users()
         return {name for name in self._models if stay & {name, *users.get(name, ())}}
-
-    def room_may_have_come(self) -> asyncio.Event:
-        """See `Residency.room_may_have_come`."""
-        return self.residency.room_may_have_come()
 
     def users(self) -> Mapping[str, Sequence[LoadedModel]]:
         """See `residency.Models`."""

@@ -114,6 +114,17 @@ def test_a_model_while_it_loads(explicit: ExplicitServer, later: Callable[..., F
     assert (ready(server), model_ready(server, "loading")) == (200, 200)
 
 
+def test_a_version_that_has_failed_to_load_is_not_to_be_asked_again(explicit: ExplicitServer) -> None:
+    """Nothing loads it once more before somebody has repaired it."""
+    explicit.write("half", versioned(1), "version_policy { all { } }", 1)
+    explicit.write("half", BROKEN, version=2)
+    assert explicit.load("half").status_code == 400
+    assert answer_of(explicit.server, "half") == 1
+    refused = explicit.server.infer("half/versions/2", ASK)
+    assert (refused.status_code, "retry-after" in refused.headers) == (503, False)
+    assert "broken on purpose" in error_of(refused)
+
+
 def test_an_unload_while_loading(explicit: ExplicitServer, later: Callable[..., Future[Any]]) -> None:
     with Gate() as gate:
         explicit.write("regretted", slow_to_load(gate.port))

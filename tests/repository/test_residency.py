@@ -384,27 +384,31 @@ def test_whether_waiting_makes_room(tmp_path: Path) -> None:
         for size in (9, 11):
             assert not isinstance(await refused(size), NoRoomYetError)
         assert house.evicted == []
-        came = house.residency.room_may_have_come()
-        house.residency.look_for_room()
-        assert not came.is_set()
-        # It could go now, and is told of once; it stays until somebody needs that.
+        # What is told of later is what there is then.
+        wanted = [("large", {"cpu": 8}), ("larger", {"cpu": 9}), ("new", {"cpu": 4}), ("small", {"cpu": 1})]
+        assert house.residency.first_with_room(wanted) is None
         house.now_s += 7
-        house.residency.look_for_room()
-        assert came.is_set()
-        came = house.residency.room_may_have_come()
-        house.residency.look_for_room()
-        assert not came.is_set()
-        # Asked again, refused, idle again: that is another chance.
+        assert house.residency.first_with_room(wanted) == "new"
+        # Neither what somebody else was refused nor what has been busy meanwhile makes a difference.
+        await refused(8)
         house.held.add("old")
-        await refused(4)
-        house.held.remove("old")
-        house.residency.look_for_room()
-        assert came.is_set()
-        came = house.residency.room_may_have_come()
+        assert house.residency.first_with_room(wanted) is None
+        house.held.clear()
+        assert house.residency.first_with_room(wanted) == "large"
+        assert house.evicted == []
+        changing = house.residency.changing()
         house.evict("old")
+        assert not changing.is_set()
+        # As if what goes were gone.
+        house.held.add("held")
+        assert house.residency.first_with_room(wanted[1:]) == "new"
         house.close(old)
-        assert came.is_set()
+        assert changing.is_set()
+        changing = house.residency.changing()
+        assert not house.residency.is_admitted("new")
         await house.admit("new", 4)
+        assert house.residency.is_admitted("new")
+        assert changing.is_set()
 
     run(main)
 

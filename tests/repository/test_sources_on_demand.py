@@ -1,7 +1,7 @@
 """Loads that requests ask for, with a clock of the test's; `tests/integration/test_on_demand.py` has them for real."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,21 @@ class Models:
         self.began, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
         self.full: set[str] = set()
-        self.came = asyncio.Event()
+        self.admitted: set[str] = set()
+        self.changed = asyncio.Event()
 
-    def room_may_have_come(self) -> asyncio.Event:
-        return self.came
+    def changing(self) -> asyncio.Event:
+        return self.changed
 
-    def tell_of_room(self) -> None:
-        self.came.set()
-        self.came = asyncio.Event()
+    def first_with_room(self, wanted: Iterable[tuple[str, Mapping[str, int]]]) -> str | None:
+        return next((name for name, _ in wanted if name not in self.full), None)
+
+    def is_admitted(self, name: str) -> bool:
+        return name in self.admitted
+
+    def tell_of_change(self) -> None:
+        self.changed.set()
+        self.changed = asyncio.Event()
 
     async def find(self, name: str) -> ModelEntry | None:
         self.finds.append(name)
@@ -53,7 +60,7 @@ class Models:
         self.began.set()
         await self.gate.wait()
         if name in self.full:
-            raise NoRoomYetError(f"no room for '{name}' yet", 10)
+            raise NoRoomYetError(f"no room for '{name}' yet", 10, {"cpu": 1})
         if self.error is not None:
             raise self.error
 
@@ -69,7 +76,7 @@ class Bench:
         self.root = root
         self.now_s = 100.0
         self.models = Models(root)
-        self.on_demand = OnDemand(self.models, wait_s, lambda: self.now_s)
+        self.on_demand = OnDemand(self.models, self.models, wait_s, lambda: self.now_s)
 
     def write(self, name: str, text: str) -> None:
         (self.root / name / "1").mkdir(parents=True, exist_ok=True)
@@ -225,7 +232,7 @@ async def others() -> None:
 
 
 def test_who_finds_no_room_waits_until_there_is_some(tmp_path: Path) -> None:
-    """In the order in which they have come; those that still find none go on waiting."""
+    """In the order in which they have come; nothing is loaded before there is room for it."""
 
     async def main() -> None:
         bench = Bench(tmp_path)
@@ -237,16 +244,81 @@ def test_who_finds_no_room_waits_until_there_is_some(tmp_path: Path) -> None:
             asked.append(asyncio.create_task(bench.outcome(name)))
             await others()
         assert models.loads == ["a", "b", "c"]
-        models.full.remove("b")
-        models.tell_of_room()
+        models.tell_of_change()
         await others()
-        assert models.loads == ["a", "b", "c"] * 2
+        assert models.loads == ["a", "b", "c"]
+        models.full.remove("b")
+        models.tell_of_change()
+        await others()
+        assert models.loads == ["a", "b", "c", "b"]
         assert [each.done() for each in asked] == [False, True, False, True]
         models.full.clear()
-        models.tell_of_room()
+        models.tell_of_change()
         assert await asyncio.gather(*asked) == ["loaded"] * 4
-        assert models.loads == ["a", "b", "c", "a", "b", "c", "a", "c"]
-        assert (bench.on_demand._short, bench.on_demand._until_s, bench.on_demand._unloaded) == ({}, {}, {})
+        assert models.loads == ["a", "b", "c", "b", "a", "c"]
+        left = (bench.on_demand._short, bench.on_demand._until_s, bench.on_demand._unloaded)
+        assert left == ({}, {}, {})
+        assert not bench.on_demand._line._places
+
+    run(main)
+
+
+def test_who_comes_later_is_loaded_after_those_for_whom_there_is_room(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        models = bench.models
+        models.full = {"first", "second"}
+        asked = []
+
+        async def ask(name: str) -> None:
+            bench.write(name, name)
+            asked.append(asyncio.create_task(bench.outcome(name)))
+            await others()
+
+        await ask("first")
+        await ask("second")
+        # There is room for it, and for nobody who waits.
+        await ask("third")
+        assert models.loads == ["first", "second", "third"]
+        models.gate.clear()
+        models.full.clear()
+        await ask("fourth")
+        assert models.loads == ["first", "second", "third", "first"]
+        # It is counted, so what others find is what there is beside it.
+        models.admitted.add("first")
+        models.tell_of_change()
+        await others()
+        assert models.loads == ["first", "second", "third", "first", "second"]
+        models.admitted.add("second")
+        models.tell_of_change()
+        await others()
+        assert models.loads == ["first", "second", "third", "first", "second", "fourth"]
+        models.gate.set()
+        assert await asyncio.gather(*asked) == ["loaded"] * 4
+
+    run(main)
+
+
+def test_one_whose_turn_does_not_come_is_told_why(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.models.full = {"first"}
+        for name in ("first", "second"):
+            bench.write(name, name)
+        first = asyncio.create_task(bench.outcome("first"))
+        await others()
+        bench.models.gate.clear()
+        bench.models.full.clear()
+        second = asyncio.create_task(bench.outcome("second"))
+        await others()
+        assert bench.models.loads == ["first", "first"]
+        bench.on_demand.unloaded({"second"})
+        assert await second == (
+            "UnavailableError: is not at ready state: others that were asked for before it wait for room in the memory "
+            "budget"
+        )
+        bench.models.gate.set()
+        assert await first == "loaded"
 
     run(main)
 
@@ -273,7 +345,7 @@ def test_the_time_to_wait_for_room_ends(tmp_path: Path) -> None:
         load = asyncio.create_task(bench.outcome("m"))
         await others()
         bench.now_s += 61
-        bench.models.tell_of_room()
+        bench.models.tell_of_change()
         assert await load == "NoRoomYetError: yet"
 
     run(main)

@@ -69,6 +69,8 @@ class Loader:
         """
         self.drain_limit_s = options.drain_limit_s
         """How long what is under way in a version that is served no longer may take; 0 for any time."""
+        self.tries_again = options.polling
+        """Whether what has failed is loaded once more by itself."""
         self._controls = controls
         self.residency = residency
         self.replicas = replicas

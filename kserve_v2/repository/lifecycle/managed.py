@@ -12,6 +12,7 @@ from typing import Any
 from kserve_v2.config import is_ensemble
 from kserve_v2.errors import (
     InvalidArgumentError,
+    NoRoomError,
     NoRoomYetError,
     NotFoundError,
     OverloadedError,
@@ -31,6 +32,7 @@ from kserve_v2.repository.lifecycle.record import EVICTED, UNLOADED, Record, ser
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.preparing.candidate import Candidate, Override
+from kserve_v2.repository.residency.eviction import total
 from kserve_v2.repository.residency.residency import GivenUpError
 from kserve_v2.repository.routing.state import ReleaseState
 from kserve_v2.repository.uploads.store import UploadedFolder
@@ -144,8 +146,18 @@ class ManagedModel:
         return reasons(self.records, self.problem, version)
 
     def is_coming(self, version: int) -> bool:
-        """Whether a version is wanted, or a load is under way that may want it."""
-        return self.busy or version in self._generations
+        """Whether a version may answer soon, though nobody acts: a load is under way that may want it, or it is wanted
+        and has not failed, or what has failed is tried again.
+        """
+        if self.busy:
+            return True
+        generation = self._generations.get(version)
+        failed = any(
+            (record.version, record.generation) == (version, generation)
+            and record.state is ModelState.UNAVAILABLE
+            for record in self.records
+        )
+        return generation is not None and (not failed or self._loader.tries_again)
 
     @property
     def ready(self) -> list[LoadedModel]:
@@ -305,14 +317,17 @@ class ManagedModel:
                 raise InvalidArgumentError(text)
             # One that is to go must not come back because there may be room later.
             self._check_still_wanted(unloads)
+            needed = [record.needed for record in failed if record.needed is not None]
             if anew:
                 # Nothing is wrong with it: there may be room when it is asked for. Those of its versions that had some
                 # do not answer for the others.
+                memory = [record.model.memory for record in records if record.model is not None]
+                needed += [each.bytes for each in memory if each is not None]
                 self._make_way()
-            waits = [record.room_in_s for record in failed]
-            if None in waits:
-                raise OverloadedError(text)
-            raise NoRoomYetError(text, max(wait or 0.0 for wait in waits))
+            in_s = None
+            if all(record.needed is not None for record in failed):
+                in_s = self._loader.residency.room_in(self.name, total(needed))
+            raise NoRoomError(text) if in_s is None else NoRoomYetError(text, in_s, total(needed))
         self._check_still_wanted(unloads)
 
     def unload(self) -> None:
@@ -455,7 +470,7 @@ class ManagedModel:
             model = await self._loader.load(prepared)
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
             record.no_room = self._no_room = isinstance(error, OverloadedError)
-            record.room_in_s = error.in_s if isinstance(error, NoRoomYetError) else None
+            record.needed = error.needed if isinstance(error, NoRoomYetError) else None
             record.failed(reason_text(error))
             if record.no_room and self._was_evicted:
                 record.reason = f"{EVICTED}; {record.reason}"

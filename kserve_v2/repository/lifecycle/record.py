@@ -24,7 +24,7 @@ class Record:
     `fingerprint`: of the files and the configuration that it was made from. `written`: that configuration, as it was
     before it was completed, with what has changed in it since that no load goes by. `uploaded`: what it was made from,
     if that is no model's directory. `listed`: whether a repository has one. `failure`: why it did not load. `no_room`:
-    whether that was for want of memory alone. `room_in_s`: in how many seconds there may be some, if ever. `given_up`:
+    whether that was for want of memory alone. `needed`: how much of that, by device. `given_up`:
     whether it was unloaded while it was being loaded. `model`: from the end of the load until it is closed. `gone`: the
     reason for its state once it is. `handover`: of its load.
     """
@@ -39,7 +39,7 @@ class Record:
     reason: str = ""
     failure: str = ""
     no_room: bool = False
-    room_in_s: float | None = None
+    needed: Mapping[str, int] | None = None
     model: LoadedModel | None = None
     gone: str = UNLOADED
     given_up: bool = False

@@ -1,5 +1,6 @@
 """Which models make room for one that is to be loaded: the decision alone."""
 
+from bisect import bisect_left
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -78,10 +79,12 @@ def soonest(
     which have to be without those that stay for good; None if there is not enough whatever goes. Else as `evict`.
     """
     free = [replace(each, held=False) for each in residents]
-    for used_s in sorted({each.used_s for each in free} | {now_s - min_idle_s}):
-        if evict(free, budget, taken, needed, used_s) is not None:
-            return max(0.0, used_s + min_idle_s - now_s)
-    return None
+    times = sorted({each.used_s for each in free} | {now_s - min_idle_s})
+    # The later it is, the more of them may go.
+    found = bisect_left(
+        times, True, key=lambda used_s: evict(free, budget, taken, needed, used_s) is not None
+    )
+    return max(0.0, times[found] + min_idle_s - now_s) if found < len(times) else None
 
 
 def _helps(resident: Resident, short: Use) -> bool:

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Protocol
 
 from kserve_v2.backend import Handover, ModelSource
-from kserve_v2.errors import NoRoomYetError, OverloadedError, UnavailableError
+from kserve_v2.errors import NoRoomError, NoRoomYetError, OverloadedError, UnavailableError
 from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess, less, soonest, total
 from kserve_v2.repository.residency.measuring import (
     CPU,
@@ -144,9 +144,7 @@ class Residency:
         self._remembered: dict[tuple[str, int], tuple[MemoryUse, MemoryUse]] = {}
         self._deciding = asyncio.Lock()
         self._freed = asyncio.Event()
-        self._room_came = asyncio.Event()
-        # The models that could have gone when there was no room last.
-        self._could_go: frozenset[str] = frozenset()
+        self._changing = asyncio.Event()
         self._looked_s = clock()
         self._looking: asyncio.Task[None] | None = None
         # The loads that are under way.
@@ -165,7 +163,7 @@ class Residency:
     # --- loads ----------------------------------------------------------------------------------------------------
 
     async def admit(self, source: ModelSource, copies: int = 1) -> Claim:
-        """Make room for a version that is about to be loaded, by so many processes. Raises OverloadedError if there is
+        """Make room for a version that is about to be loaded, by so many processes. Raises NoRoomError if there is
         none, NoRoomYetError where there may be later, and GivenUpError: no other model has to go for it then.
         """
         files = await asyncio.to_thread(size_of_files, source.files_path, source.placements)
@@ -184,6 +182,7 @@ class Residency:
             if self.limited:
                 await self._make_room(claim)
             self._claims[claim] = None
+        self._tell_of_change()
         return claim
 
     async def _make_room(self, claim: Claim) -> None:
@@ -222,50 +221,62 @@ class Residency:
         except TimeoutError:
             raise self._no_room(claim, self.used) from None
 
-    def room_may_have_come(self) -> asyncio.Event:
-        """Set as soon as something has gone, or could go, that could not before: one who has waited for that, and finds
-        no room again, needs to get it anew before it tries.
+    def changing(self) -> asyncio.Event:
+        """Set as soon as anything has come or gone, and when it was looked who was asked, since this was called."""
+        return self._changing
+
+    def _tell_of_change(self) -> None:
+        self._changing.set()
+        self._changing = asyncio.Event()
+
+    def is_admitted(self, name: str) -> bool:
+        """Whether a model is counted that is loaded, or is being loaded, and stays."""
+        return any(claim.name == name and not claim.leaving for claim in self._claims)
+
+    def first_with_room(self, wanted: Iterable[tuple[str, Use]]) -> str | None:
+        """The first of these models for so much of which there is room, or could be made by now; None if there is none
+        for any of them.
         """
-        return self._room_came
+        idle_since_s = self._look() - self.budget.min_idle_s
+        taken, found = less(self.used, self._leaving()), list(self._residents())
+        too_much: list[Use] = []
+        for name, needed in wanted:
+            if any(_is_within(each, needed) for each in too_much):
+                continue
+            others = [each for each in found if each.name != name]
+            if evict(others, self.budget.limits, taken, needed, idle_since_s) is not None:
+                return name
+            if len(others) == len(found):
+                too_much.append(needed)
+        return None
 
-    def _tell_of_room(self) -> None:
-        self._room_came.set()
-        self._room_came = asyncio.Event()
+    def room_in(self, name: str, needed: Use) -> float | None:
+        """In how many seconds there may be room for so much of a model beside all others, at the soonest; None if
+        waiting alone makes none.
+        """
+        return self._room_in(name, needed, less(self.used, self._leaving()))
 
-    def look_for_room(self) -> None:
-        """Tell who waits for room if any model could go that could not when there was none."""
-        could_go = self._those_that_could_go()
-        if not could_go <= self._could_go:
-            self._could_go = could_go
-            self._tell_of_room()
-
-    def _those_that_could_go(self) -> frozenset[str]:
-        idle_since_s = self._clock() - self.budget.min_idle_s
-        return frozenset(
-            each.name for each in self._residents() if not each.held and each.used_s <= idle_since_s
-        )
-
-    def _room_in(self, claim: Claim, taken: Use) -> float | None:
-        lasting, now_s = {claim.name, *self._models.lasting()}, self._clock()
+    def _room_in(self, name: str, needed: Use, taken: Use) -> float | None:
+        lasting, now_s = {name, *self._models.lasting()}, self._clock()
         found = [
             Resident(each.name, each.use.bytes, each.used_s)
             for each in self._claims
             if not each.leaving and each.name not in lasting
         ]
-        return soonest(found, self.budget.limits, taken, claim.use.bytes, now_s, self.budget.min_idle_s)
+        return soonest(found, self.budget.limits, taken, needed, now_s, self.budget.min_idle_s)
 
     def _no_room(self, claim: Claim, taken: Use) -> OverloadedError:
-        self._could_go = self._those_that_could_go()
-        short = excess(self.budget.limits, total((taken, claim.use.bytes)))
+        needed = claim.use.bytes
+        short = excess(self.budget.limits, total((taken, needed)))
         parts = [
-            f"on {device} it needs {shown(claim.use.bytes.get(device, 0))}, and others keep "
+            f"on {device} it needs {shown(needed.get(device, 0))}, and others keep "
             f"{shown(taken.get(device, 0))} of {shown(self.budget.limits[device])}"
             for device in short
         ]
         why = "; ".join(parts) or "what goes is still there"
         text = f"no room for model '{claim.name}' in the memory budget: {why}"
-        in_s = self._room_in(claim, taken)
-        return OverloadedError(text) if in_s is None else NoRoomYetError(text, in_s)
+        in_s = self._room_in(claim.name, needed, taken)
+        return NoRoomError(text) if in_s is None else NoRoomYetError(text, in_s, needed)
 
     def watch(self) -> "LoadWatch":
         """A load begins: what the process grows by until its end."""
@@ -313,7 +324,7 @@ class Residency:
         if claim.model is not None:
             self._of_models.pop(claim.model, None)
         self._freed.set()
-        self._tell_of_room()
+        self._tell_of_change()
 
     def closed(self, model: Held) -> None:
         """A loaded version is closed."""
@@ -361,7 +372,7 @@ class Residency:
             await asyncio.sleep(LOOK_S)
             await self._models.count()
             self._look()
-            self.look_for_room()
+            self._tell_of_change()
             if number % _LOOKS_PER_MEASURE == 0:
                 await self._measure_processes()
                 self._trim()
@@ -403,6 +414,10 @@ class LoadWatch:
         """
         self._watches.discard(self)
         return max(0, resident_bytes() - self._before) // self.most if self._before else None
+
+
+def _is_within(use: Use, other: Use) -> bool:
+    return all(other.get(device, 0) >= size for device, size in use.items())
 
 
 def _measure(model: Held, files: MemoryUse, growth: int | None) -> MemoryUse:

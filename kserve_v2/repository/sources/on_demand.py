@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from kserve_v2.errors import ErrorCode, NoRoomYetError, NotFoundError, ServingError, UnavailableError
 from kserve_v2.repository.reading.scan import ModelEntry
 from kserve_v2.repository.sources.retries import Failure, failed
+from kserve_v2.repository.sources.room_line import Place, Room, RoomLine
 from kserve_v2.scheduling.failures import unheard
 
 logger = logging.getLogger(__name__)
@@ -31,10 +32,6 @@ class Models(Protocol):
         """Load a model. Raises ServingError; NoRoomYetError where waiting may help."""
         ...
 
-    def room_may_have_come(self) -> asyncio.Event:
-        """Set when a load may find room that did not find it after this was called."""
-        ...
-
     def is_loaded(self, name: str) -> bool:
         """Whether a model is loaded, if only some of its versions."""
         ...
@@ -49,9 +46,12 @@ class OnDemand:
     make up names without end.
     """
 
-    def __init__(self, models: Models, wait_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """`wait_s`: how long a request waits for its model; 0 if it does not."""
+    def __init__(
+        self, models: Models, room: Room, wait_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`room`: in memory. `wait_s`: how long a request waits for its model; 0 if it does not."""
         self._models = models
+        self._line = RoomLine(room)
         self._wait_s = wait_s
         self._clock = clock
         self._finding = SingleFlight[ModelEntry | None]()
@@ -61,8 +61,6 @@ class OnDemand:
         self._until_s: dict[str, float] = {}
         self._short: dict[str, NoRoomYetError] = {}
         self._unloaded: dict[str, asyncio.Event] = {}
-        # Those that have waited for room try one after the other, in the order in which they have come.
-        self._turn = asyncio.Lock()
         self._exiting = asyncio.Event()
         # Why the repository could not be read, if it could not.
         self._trouble = ""
@@ -164,19 +162,22 @@ class OnDemand:
         whole is not loaded in part meanwhile, so that those who wait do not keep memory from each other.
         """
         unloaded = self._unloaded[name] = asyncio.Event()
+        place = self._line.join(name)
         try:
-            came = self._models.room_may_have_come()
-            error = await self._try(name)
-            while error is not None:
+            while await self._turn(name, place, unloaded):
+                error = await self._try(name)
+                if error is None:
+                    return
                 self._short[name] = error
-                if unloaded.is_set() or not await self._room(name, error, came, unloaded):
+                if unloaded.is_set() or error.in_s > self._left_s(name):
                     raise error
-                async with self._turn:
-                    if unloaded.is_set() or self._exiting.is_set():
-                        raise error
-                    came = self._models.room_may_have_come()
-                    error = await self._try(name)
+                self._line.wait(place, error.needed)
+            raise self._short.get(name) or UnavailableError(
+                f"Request for unknown model: '{name}' is not at ready state: others that were asked for before it wait "
+                "for room in the memory budget"
+            )
         finally:
+            self._line.leave(place)
             self._unloaded.pop(name, None)
             self._short.pop(name, None)
 
@@ -187,21 +188,23 @@ class OnDemand:
             return error
         return None
 
-    async def _room(
-        self, name: str, error: NoRoomYetError, came: asyncio.Event, unloaded: asyncio.Event
-    ) -> bool:
-        """Wait until there may be room. False: that is not going to be while anybody waits."""
-        while (left_s := self._until_s.get(name, 0.0) - self._clock()) > 0 and error.in_s <= left_s:
-            waits = [asyncio.ensure_future(each.wait()) for each in (came, unloaded, self._exiting)]
+    def _left_s(self, name: str) -> float:
+        """How long anybody waits for a model yet."""
+        return max(0.0, self._until_s.get(name, 0.0) - self._clock())
+
+    async def _turn(self, name: str, place: Place, unloaded: asyncio.Event) -> bool:
+        """Wait for the turn of a model. False: it does not come while anybody waits."""
+        while not (unloaded.is_set() or self._exiting.is_set()):
+            if place.turn.is_set():
+                return True
+            if not (left_s := self._left_s(name)):
+                return False
+            waits = [asyncio.ensure_future(each.wait()) for each in (place.turn, unloaded, self._exiting)]
             try:
                 await asyncio.wait(waits, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 for each in waits:
                     each.cancel()
-            if unloaded.is_set() or self._exiting.is_set():
-                return False
-            if came.is_set():
-                return True
         return False
 
     def _refusal(self, name: str) -> UnavailableError:
