@@ -129,7 +129,7 @@ class ManagedModel:
         why = self.problem
         if self.served is not None:
             # No load has been tried of what has not even come here.
-            why = why or self._loader.outdated(self.name)
+            why = self._loader.outdated(self.name) or why
         return entries(self.name, self.records, self.served, why, problem)
 
     def down(self, version: int | None = None) -> str:

@@ -125,6 +125,19 @@ class Area:
             self.let_go(name)
         return before != content
 
+    def fall_back(self, name: str, in_use: Collection[Path]) -> None:
+        """Of a model whose tree nobody uses, though another one of it is in use, show that again: what was not loaded
+        before there was another content is not needed, and need not keep its room from that.
+        """
+        needed = _with_parents(in_use)
+        with self._lock:
+            shown = self.shown(name)
+            if shown is None or shown in needed or shown.parent in self._held:
+                return
+            used = [tree / name for tree in shown.parent.parent.iterdir() if tree / name in needed]
+            if used:
+                self.show(name, max(used, key=_made_at))
+
     def hide(self, name: str) -> bool:
         """Show a model no longer. Says whether it was shown."""
         with self._lock:
@@ -195,7 +208,7 @@ class Area:
         now, and those of an earlier server. What is `in_use` may be a tree, or lie in one.
         """
         with self._lock:
-            needed = {path for each in in_use for path in (each, *each.parents)}
+            needed = _with_parents(in_use)
             every = [each for model in self._trees.iterdir() for each in model.iterdir()] if at_once else []
             for tree in [*self._replaced, *every]:
                 content = tree / tree.parent.name
@@ -221,6 +234,10 @@ class Area:
         remove(going)
         if not any(tree.parent.iterdir()):
             tree.parent.rmdir()
+
+
+def _with_parents(paths: Iterable[Path]) -> set[Path]:
+    return {path for each in paths for path in (each, *each.parents)}
 
 
 def _made_at(content: Path) -> float:

@@ -92,7 +92,7 @@ class Locations:
         self._locations.append(self.added)
         self._staging.name_all(keys)
         self._problems: dict[str, str] = {}
-        # Of those, what the last look at all models has found.
+        # Of these, also where nothing can be said of what there is now, or something else than before went wrong.
         self._outdated: dict[str, ServingError] = {}
         self._unreachable: dict[int, str] = {}
         self._names: tuple[float, list[str]] | None = None
@@ -138,8 +138,8 @@ class Locations:
         return self._problems.get(name)
 
     def outdated(self, name: str) -> ServingError | None:
-        """Why a model is here as it was before, if it was not there when `refresh` has looked for a new one; None if
-        that has found nothing wrong.
+        """Why a model is here as it was before, if it could not be brought here when that was tried last; None if there
+        is nothing wrong.
         """
         return self._outdated.get(name)
 
@@ -170,6 +170,7 @@ class Locations:
         except ServingError as error:
             error = _told(error)
             self._problems[name] = error.message
+            self._outdated[name] = error
             raise error from None
         self._problems.pop(name, None)
         self._outdated.pop(name, None)
@@ -195,9 +196,11 @@ class Locations:
                 if trouble not in self._unreachable.values():
                     logger.error("cannot read the model repository %s", trouble)  # noqa: TRY400 - no defect
                 self._unreachable[number] = trouble
+                told: ServingError = UnavailableError(f"it cannot be fetched: {problem}")
                 if isinstance(failure, ServingError) and not isinstance(failure, UnreachableError):
                     # It has been reached, and nothing can be made of what is there now.
-                    outdated |= dict.fromkeys(_names_in(each.root), failure)
+                    told = failure
+                outdated |= dict.fromkeys(_names_in(each.root), told)
                 continue
             self._unreachable.pop(number, None)
             problems |= {name: error.message for name, error in failed.items()}

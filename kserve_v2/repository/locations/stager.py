@@ -45,11 +45,12 @@ def as_it_is(directory: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Some content of a model could not be had."""
+    """Some content of a model could not be had. `room`: the bytes that there were for it, if they were not enough."""
 
     fingerprint: str
     error: ServingError
     at_s: float
+    room: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Stager:
     ) -> Path | None:
         """The directory of a model as it is where it comes from; None if it is not there. `look`: what it consists of
         now. Nothing is fetched that has been, and has not changed. `patient`: what was fetched in vain, and has not
-        changed, is not fetched again before some minutes have passed.
+        changed, is not fetched again before some minutes have passed, or there is more room, if there was too little.
 
         Raises UnavailableError and ResourceExhaustedError for what may pass, InvalidArgumentError for what has to be
         repaired where the model comes from.
@@ -110,6 +111,9 @@ class Stager:
                 self._raise_again(manifest, area, name)
             kept = _unchanged(manifest, area, name)
             missing = [item for item in manifest.items if item not in kept]
+            if not kept:
+                # It takes nothing from what there is of it.
+                area.let_go(name)
             with self.staging.room(area, name, sum(item.size for item in missing)):
                 failure: UnavailableError | None = None
                 fetched: Mapping[Item, Path] = {}
@@ -127,17 +131,26 @@ class Stager:
                             raise failure
                         tree = self._put_together(manifest, fetched, area, name, shape)
                     except ServingError as error:
-                        self.failures[area.path, name] = Failure(manifest.fingerprint, error, self.clock())
+                        self.failures[area.path, name] = self._failure(manifest, area, name, error)
                         raise
                     self.failures.pop((area.path, name), None)
                     return tree
             logger.info("model '%s' has changed while it was fetched: looking again", name)
         raise UnavailableError(f"it was changed while it was fetched, {_LOOKS} times")
 
+    def _failure(self, manifest: Manifest, area: Area, name: str, error: ServingError) -> Failure:
+        short = isinstance(error, TooLargeError)
+        room = self.staging.available_for(area, name) if short else None
+        return Failure(manifest.fingerprint, error, self.clock(), room)
+
     def _raise_again(self, manifest: Manifest, area: Area, name: str) -> None:
         failure = self.failures.get((area.path, name))
         if failure is None or failure.fingerprint != manifest.fingerprint:
             return
+        if failure.room is not None:
+            self.staging.make_room(area, name)
+            if self.staging.available_for(area, name) > failure.room:
+                return
         if self.clock() - failure.at_s < _AGAIN_AFTER_S:
             raise type(failure.error)(failure.error.message)
 
@@ -166,7 +179,11 @@ class Stager:
     def _put_together(
         self, manifest: Manifest, fetched: Mapping[Item, Path], area: Area, name: str, shape: Shape
     ) -> Path:
-        fill = partial(self._unpack, manifest.items[0]) if manifest.archive else partial(_lay_out, manifest)
+        fill = (
+            partial(self._unpack, area, name, manifest.items[0])
+            if manifest.archive
+            else partial(_lay_out, manifest)
+        )
 
         def make(directory: Path) -> None:
             fill(fetched, directory)
@@ -184,27 +201,29 @@ class Stager:
         area.forget_partial_of(name)
         return tree
 
-    def _unpack(self, archive: Item, fetched: Mapping[Item, Path], directory: Path) -> None:
+    def _unpack(
+        self, area: Area, name: str, archive: Item, fetched: Mapping[Item, Path], directory: Path
+    ) -> None:
         with self.staging.unpacking():
-            self._unpack_here(archive, fetched, directory)
+            self._unpack_here(area, name, archive, fetched[archive], directory)
         files = [path for path in directory.rglob("*") if not path.is_dir() or path.is_symlink()]
         check_names([str(path.relative_to(directory)) for path in files])
         for path in files:
             if not path.is_symlink():
                 _stamp(path)
 
-    def _unpack_here(self, archive: Item, fetched: Mapping[Item, Path], directory: Path) -> None:
+    def _unpack_here(self, area: Area, name: str, archive: Item, fetched: Path, directory: Path) -> None:
         room = self.staging.available()
         try:
-            unpack(fetched[archive], directory, archive.path, Bounds(room, _MAX_MEMBERS, check_name))
+            unpack(fetched, directory, archive.path, Bounds(room, _MAX_MEMBERS, check_name))
         except TooLargeError:
             # How much it is could not be asked for before: only unpacking tells.
             remove(directory)
-            self.staging.make_room()
+            self.staging.make_room(area, name)
             more = self.staging.available()
             if more <= room:
                 raise
-            unpack(fetched[archive], directory, archive.path, Bounds(more, _MAX_MEMBERS, check_name))
+            unpack(fetched, directory, archive.path, Bounds(more, _MAX_MEMBERS, check_name))
 
 
 def _unchanged(manifest: Manifest, area: Area, name: str) -> dict[Item, Path]:

@@ -83,7 +83,7 @@ class Staging:
         with self.unpacking(), self._lock:
             missing = size - self._available(but=key)
             if missing > 0:
-                self.make_room()
+                self.make_room(area, name)
                 missing = size - self._available(but=key)
             if missing > 0:
                 raise ResourceExhaustedError(
@@ -97,9 +97,12 @@ class Staging:
             with self._lock:
                 del self._reserved[key]
 
-    def make_room(self) -> None:
-        """Remove all that nobody uses, however new it is: what has been replaced, and what has been fetched in vain."""
+    def make_room(self, area: Area, name: str) -> None:
+        """Remove all that nobody uses, however new it is: what has been replaced, and what has been fetched in vain; of
+        the model that the room is for, also what is shown.
+        """
         with self._lock:
+            area.fall_back(name, self.in_use)
             for each in self._areas.values():
                 each.prune(self.in_use, at_once=True)
                 each.forget_partial(but={name for path, name in self._reserved if path == each.path.name})
@@ -116,6 +119,11 @@ class Staging:
         """Bytes that are left, beyond those that are held."""
         with self._lock:
             return self._available()
+
+    def available_for(self, area: Area, name: str) -> int:
+        """The same for one model: what is held for it is not taken away from it."""
+        with self._lock:
+            return self._available(but=(area.path.name, name))
 
     def _available(self, but: tuple[str, str] | None = None) -> int:
         held = {key: size for key, size in self._reserved.items() if key != but}

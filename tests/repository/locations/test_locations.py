@@ -195,6 +195,53 @@ def test_unpacking_makes_room_of_what_was_replaced(
     assert (entry_of(locations, "m").path / "1" / "weights").stat().st_size == 150_000
 
 
+def test_what_was_not_loaded_before_there_was_another_content_makes_room_for_that(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack
+) -> None:
+    archive = tmp_path / "models" / "m.zip"
+    archive.parent.mkdir()
+    locations = make_locations(archive.parent, limit=350_000)
+
+    def bring(version: int, *loaded: Path) -> Path:
+        archive.write_bytes(pack.zip({"1/weights": f"{version}" * 100_000}))
+        locations.materialize("m", loaded)
+        return entry_of(locations, "m").path
+
+    first = bring(1)
+    second = bring(2, first)
+    third = bring(3, first)
+    assert (third / "1" / "weights").read_text()[0] == "3"
+    assert first.exists()
+    assert not second.exists()
+    # What is not to be had leaves what is loaded, and takes no room.
+    archive.write_bytes(pack.zip({"1/weights": "4" * 150_000}))
+    with pytest.raises(InvalidArgumentError, match="which is what there is room for"):
+        locations.materialize("m", [first])
+    assert entry_of(locations, "m").path == first
+    assert not third.exists()
+
+
+def test_what_there_was_no_room_for_is_fetched_as_soon_as_there_is_more(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "first.zip").write_bytes(pack.zip({"1/weights": "1" * 150_000}))
+    locations = make_locations(models, limit=350_000)
+    locations.refresh()
+    first = entry_of(locations, "first").path
+    (models / "second.zip").write_bytes(pack.zip({"1/weights": "2" * 150_000}))
+    for _ in range(2):
+        locations.refresh([first])
+        assert "which is what there is room for" in (locations.problem("second") or "")
+    (models / "first.zip").unlink()
+    locations.refresh([first])
+    assert "which is what there is room for" in (locations.problem("second") or "")
+    locations.refresh()
+    assert locations.problem("second") is None
+    assert set(scan(locations.roots).models) == {"second"}
+
+
 def test_archives_that_are_unpacked_at_a_time_keep_to_the_limit_together(
     tmp_path: Path, make_locations: MakeLocations
 ) -> None:

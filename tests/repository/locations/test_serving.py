@@ -8,7 +8,7 @@ from kserve_v2.cli import main
 from tests.conftest import RunningServer, StartServer, launch
 from tests.integration.support import wait_until
 from tests.repository.locations.conftest import Pack, config_map
-from tests.repository.locations.s3_server import Bucket, Proxy, corrupted
+from tests.repository.locations.s3_server import Bucket, Proxy, corrupted, forbidden
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -178,6 +178,35 @@ def test_the_index_says_what_polling_could_not_fetch(
     archive.write_bytes(pack.zip({"1/model.py": CODE.format(factor=9)}))
     wait_until(lambda: answer(server, "zipped") == 9)
     assert reason(server, "zipped") == ""
+
+
+def test_the_index_says_what_went_wrong_last(start_server: StartServer, tmp_path: Path, pack: Pack) -> None:
+    archive = tmp_path / "models" / "zipped.zip"
+    archive.parent.mkdir()
+    archive.write_bytes(pack.zip({"1/model.py": CODE.format(factor=8)}))
+    server = start_server(archive.parent, *POLLING, "--staging-dir", str(tmp_path / "staging"))
+    archive.write_bytes(pack.zip({"1/model.py": CODE.format(factor=9), "config.pbtxt": "max_batch_size: no"}))
+    wait_until(lambda: "max_batch_size" in reason(server, "zipped"))
+    archive.write_bytes(b"")
+    wait_until(lambda: "it is empty" in reason(server, "zipped"))
+    archive.write_bytes(pack.zip({"1/model.py": CODE.format(factor=9)}))
+    wait_until(lambda: answer(server, "zipped") == 9)
+    assert reason(server, "zipped") == ""
+
+
+def test_the_index_says_that_a_store_does_not_answer(
+    bucket: Bucket, proxy: Proxy, start_server: StartServer, tmp_path: Path
+) -> None:
+    """Its models answer as before, so the server is ready."""
+    bucket.put("models/double/1/model.py", CODE.format(factor=2))
+    server = start_server(f"{bucket.url}/models", *POLLING, "--staging-dir", str(tmp_path / "staging"))
+    proxy.faults[bucket.name] = [forbidden] * 10_000
+    wait_until(lambda: reason(server, "double") != "")
+    assert reason(server, "double").startswith("not updated: Unavailable: it cannot be fetched: ")
+    assert answer(server, "double") == 2
+    assert server.get("/v2/health/ready").status_code == 200
+    proxy.reset()
+    wait_until(lambda: reason(server, "double") == "")
 
 
 def test_the_index_says_what_polling_could_not_fetch_from_s3(
