@@ -1,17 +1,15 @@
 """An HTTP/2 connection of a server on asyncio. Everything that a read has led to leaves in one write."""
 
 import asyncio
-from collections.abc import Sequence
 from ssl import SSLObject
-from typing import Any, Generic
+from typing import Any
 
-from kserve_v2.http2.connection import Connection
+from kserve_v2.http2.connection import Connection, Owner
 from kserve_v2.http2.errors import ErrorCode
-from kserve_v2.http2.fields import Field
 from kserve_v2.http2.headers import Head
 from kserve_v2.http2.limits import Http2Limits
-from kserve_v2.http2.output import Output, Response
-from kserve_v2.http2.stream import STALLED_CHECKS, Stream
+from kserve_v2.http2.output import Output
+from kserve_v2.http2.stream import STALLED_CHECKS
 from kserve_v2.net.read_in_place import LARGE_BYTES, ReadInPlace
 from kserve_v2.net.unread import unread_bytes
 
@@ -37,8 +35,10 @@ class _RestOfFrame(ReadInPlace):
             self.end()
 
 
-class Http2Protocol(asyncio.Protocol, Generic[Head]):
-    """One connection: cleartext with prior knowledge, or TLS with ALPN. What requests mean is for subclasses to say."""
+class Http2Protocol(asyncio.Protocol, Owner[Head]):
+    """One connection: cleartext with prior knowledge, or TLS with ALPN. What requests mean is for subclasses to say, as
+    `Owner` has it.
+    """
 
     def __init__(self, limits: Http2Limits, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -58,28 +58,6 @@ class Http2Protocol(asyncio.Protocol, Generic[Head]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.connection!r}>"
-
-    # --- for subclasses: see `connection.Owner` -------------------------------------------------------------------
-
-    def read_head(self, fields: Sequence[Field], nbytes: int) -> Head:
-        raise NotImplementedError
-
-    def make_stream(self, stream_id: int, head: Head) -> Stream:
-        raise NotImplementedError
-
-    def respond(
-        self, stream_id: int, head: Head, data: bytes, start: int, end: int
-    ) -> Response | Stream | None:
-        return None
-
-    def ping_received(self) -> None:
-        """The client has sent a PING, which is answered without this."""
-
-    def ping_answered(self, payload: bytes) -> None:
-        """The client has answered a PING."""
-
-    def stream_closed(self) -> None:
-        """A stream is over, after the last GOAWAY."""
 
     # --- the connection -------------------------------------------------------------------------------------------
 

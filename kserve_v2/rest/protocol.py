@@ -160,32 +160,28 @@ class HttpConnection(LimitedConnection):
             if self.flow.read_paused and not self.transport.is_closing():
                 self.flow.resume_reading()
 
-    # --- the fast lane's requests, of which uvicorn and the timers know, too ----------------------------------------
+    # --- the fast lane's requests, of which uvicorn and the timers know, too: see `fast_connection.Owner` -----------
 
     def begun(self, call: FastCall, *, complete: bool) -> None:
-        """See `fast_connection.Owner`. To uvicorn the call is a request-response cycle."""
+        # To uvicorn the call is a request-response cycle.
         self.cycle = call  # type: ignore[assignment]
         self._said_nothing = False
         if not complete:
             self._incomplete, self._in_head = True, False
 
     def read_more(self) -> None:
-        """See `fast_connection.Owner`."""
         self._await_more()
 
     def read_all(self) -> None:
-        """See `fast_connection.Owner`."""
         self._incomplete = False
 
     def ended(self, call: FastCall) -> None:
-        """See `fast_connection.Owner`."""
         current: object = self.cycle
         if current is call:
             # An idle connection must not keep its last request alive.
             self.cycle = None  # type: ignore[assignment]
 
     def answered(self) -> None:
-        """See `fast_connection.Owner`."""
         self._said_nothing = False
         self.on_response_complete()
 

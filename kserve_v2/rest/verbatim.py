@@ -20,8 +20,9 @@ from kserve_v2.rest.codec import (
 from kserve_v2.rest.endpoint import Headers
 from kserve_v2.rest.model_answers import OWN_HEADERS, header_of
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.verbatim import take_said
 from kserve_v2.tensors.datatypes import BYTES, Array
-from kserve_v2.verbatim import BODY, HEADERS, TENSORS
+from kserve_v2.verbatim import BODY, HEADERS
 
 logger = logging.getLogger(__name__)
 
@@ -93,15 +94,11 @@ def encode_verbatim(
     response: InferResponse, response_format: ResponseFormat, labels: Mapping[str, Sequence[str]]
 ) -> EncodedResponse:
     """Encode an answer: as the model has written it, or its tensors. Errors as those of `codec.encode_response`."""
-    parameters = dict(response.parameters)
-    headers = own_headers(parameters.pop(HEADERS, "[]"), response.model_name)
+    headers = own_headers(response.parameters.get(HEADERS, "[]"), response.model_name)
     if BODY in response.outputs:
         return EncodedResponse(response.outputs[BODY].item(), (), headers)
-    said = orjson.loads(str(parameters.pop(TENSORS, "{}")))
-    response.parameters = parameters
-    response.model_version = said.get("version", response.model_version)
-    response.id = response.id or said.get("id", "")
-    encoded = encode_response(response, response_format, labels, batched=False, said=said.get("outputs", {}))
+    said = take_said(response)
+    encoded = encode_response(response, response_format, labels, batched=False, said=said)
     return encoded._replace(headers=headers)
 
 

@@ -12,7 +12,7 @@ from kserve_v2.messages import InferResponse
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.codec import COPIED_BYTES, OutputForms, encode_response
-from kserve_v2.rpc.verbatim import unpack
+from kserve_v2.scheduling.verbatim import take_said
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.tensors.raw import encode_raw_tensor
 from kserve_v2.verbatim import TENSORS
@@ -51,7 +51,7 @@ class AnswerEncoder:
     ) -> Parts:
         """The answer; arguments and errors as those of `codec.encode_response`."""
         if forms or response.parameters:
-            said = unpack(response) if TENSORS in response.parameters else {}
+            said = take_said(response) if TENSORS in response.parameters else {}
             return encode_response(response, forms, labels, batched=batched, said=said)
         key: list[object] = [response.model_name, response.model_version]
         for name, array in response.outputs.items():

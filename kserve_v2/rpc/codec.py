@@ -77,11 +77,10 @@ def decode_request(
         if name in request.inputs:
             raise named_twice("input", name, request.id)
         part = region_part(tensor.parameters, name, regions) if tensor.parameters else None
-        if part is None:
-            request.inputs[name] = _decode_input(tensor, _raw_data(tensor, raw_contents, request), request)
-        else:
+        if part is not None:
             shared_name = name
-            request.inputs[name] = _decode_input(tensor, _shared_data(tensor, part, request), request)
+        data = _data(tensor, part, raw_contents, request)
+        request.inputs[name] = _decode_input(tensor, data, request)
     if shared_name and raw_contents is not None:
         _check_none_left(raw_contents, shared_name, request)
     forms: OutputForms = {}
@@ -90,25 +89,29 @@ def decode_request(
     return request, forms
 
 
-def _raw_data(
+def _data(
     tensor: pb.ModelInferRequest.InferInputTensor,
+    part: RegionPart | None,
     raw_contents: Iterator[bytes | memoryview] | None,
     request: InferRequest,
 ) -> bytes | memoryview | None:
-    """The bytes of an input, None if they are in its typed contents."""
+    """The bytes of an input, None if they are in its typed contents. `part`: of the shared memory where it lies."""
     has_contents = tensor.HasField("contents")
-    if raw_contents is None and has_contents:
-        return None
+    of_input = f"for input tensor '{tensor.name}' for model '{request.model_name}'"
+    if part is not None:
+        if has_contents:
+            raise InvalidArgumentError(f"unexpected 'content' provided when using shared memory {of_input}")
+        return part.read()
     if has_contents:
+        if raw_contents is None:
+            return None
         raise InvalidArgumentError(
             f"contents field must not be specified when using raw_input_contents for '{tensor.name}' "
             f"for model '{request.model_name}'"
         )
     raw = next(raw_contents, None) if raw_contents is not None else None
     if raw is None:
-        raise InvalidArgumentError(
-            f"unable to find data for input tensor '{tensor.name}' for model '{request.model_name}' in request."
-        )
+        raise InvalidArgumentError(f"unable to find data {of_input} in request.")
     return raw
 
 
@@ -124,18 +127,6 @@ def _check_none_left(
             f"unexpected 'content' provided when using shared memory for input tensor '{shared_name}' for model "
             f"'{request.model_name}': raw_input_contents has {left} more than there are inputs without a region"
         )
-
-
-def _shared_data(
-    tensor: pb.ModelInferRequest.InferInputTensor, part: RegionPart, request: InferRequest
-) -> memoryview:
-    """The bytes of an input that lies in shared memory."""
-    if tensor.HasField("contents"):
-        raise InvalidArgumentError(
-            f"unexpected 'content' provided when using shared memory for input tensor '{tensor.name}' "
-            f"for model '{request.model_name}'"
-        )
-    return part.read()
 
 
 def _decode_input(

@@ -11,29 +11,24 @@ from kserve_v2.rpc.calls import Context, Rpc, ServerStreaming, Unary
 SERVICE_NAME = "grpc.health.v1.Health"
 
 
-class HealthServicer:
-    """Answers health checks from an InferenceService."""
+def health_rpcs(service: InferenceService) -> tuple[Rpc, ...]:
+    """All RPCs of the service."""
 
-    def __init__(self, service: InferenceService) -> None:
-        self._service = service
-
-    def rpcs(self) -> tuple[Rpc, ...]:
-        """All of the service."""
-        return (
-            Unary(f"/{SERVICE_NAME}/Check", pb.HealthCheckRequest, self.check),
-            ServerStreaming(f"/{SERVICE_NAME}/Watch", pb.HealthCheckRequest, self.watch),
-        )
-
-    async def check(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
+    async def check(request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
         """The status now."""
-        return _status(self._service.ready())
+        return _status(service.ready())
 
     async def watch(
-        self, request: pb.HealthCheckRequest, context: Context
+        request: pb.HealthCheckRequest, context: Context
     ) -> AsyncIterator[pb.HealthCheckResponse]:
         """The status now and whenever it changes, until the client leaves."""
-        async for ready in self._service.readiness():
+        async for ready in service.readiness():
             yield _status(ready)
+
+    return (
+        Unary(f"/{SERVICE_NAME}/Check", pb.HealthCheckRequest, check),
+        ServerStreaming(f"/{SERVICE_NAME}/Watch", pb.HealthCheckRequest, watch),
+    )
 
 
 def _status(ready: bool) -> pb.HealthCheckResponse:

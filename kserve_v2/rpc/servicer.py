@@ -7,7 +7,7 @@ from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.uploads.names import PREFIX, shown
 from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming, Unary
 from kserve_v2.rpc.infer import ModelInfer
-from kserve_v2.rpc.settings import SettingsServicer
+from kserve_v2.rpc.settings import settings_rpcs
 from kserve_v2.rpc.shared_memory import shared_memory_rpcs
 from kserve_v2.rpc.stream import ModelStreamInfer
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
@@ -40,7 +40,7 @@ class InferenceServicer:
             Unary(
                 f"{path}RepositoryModelUnload", pb.RepositoryModelUnloadRequest, self.repository_model_unload
             ),
-            *SettingsServicer(self._service).rpcs(path),
+            *settings_rpcs(self._service, path),
             *shared_memory_rpcs(self._service, path),
         )
 

@@ -12,6 +12,6 @@ def all_rpcs(service: InferenceService) -> tuple[Rpc, ...]:
     """Inference, health and reflection."""
     return (
         *servicer.InferenceServicer(service).rpcs(),
-        *health.HealthServicer(service).rpcs(),
+        *health.health_rpcs(service),
         *reflection.reflection_rpcs([servicer.SERVICE_NAME, health.SERVICE_NAME]),
     )

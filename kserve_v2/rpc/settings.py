@@ -11,40 +11,31 @@ from kserve_v2.rpc.calls import Context, Unary
 from kserve_v2.tracing.settings import read_changes
 
 
-class SettingsServicer:
-    """Answers the two RPCs. A request without settings only asks."""
+def settings_rpcs(service: InferenceService, path: str) -> tuple[Unary, ...]:
+    """Both RPCs, below the path of their service. A request without settings only asks."""
 
-    def __init__(self, service: InferenceService) -> None:
-        self._service = service
-
-    def rpcs(self, path: str) -> tuple[Unary, ...]:
-        """The RPCs, below the path of their service."""
-        return (
-            Unary(f"{path}TraceSetting", pb.TraceSettingRequest, self.trace_setting),
-            Unary(f"{path}LogSettings", pb.LogSettingsRequest, self.log_settings),
-        )
-
-    async def trace_setting(
-        self, request: pb.TraceSettingRequest, context: Context
-    ) -> pb.TraceSettingResponse:
+    async def trace_setting(request: pb.TraceSettingRequest, context: Context) -> pb.TraceSettingResponse:
         """Read or change the trace settings of the server or, with `model_name`, of a model."""
         if request.settings:
             # A setting without a value resets it.
             given = {name: list(setting.value) or None for name, setting in request.settings.items()}
-            shown = await self._service.update_trace_settings(request.model_name, read_changes(given))
+            shown = await service.update_trace_settings(request.model_name, read_changes(given))
         else:
-            shown = self._service.trace_settings(request.model_name)
+            shown = service.trace_settings(request.model_name)
         response = pb.TraceSettingResponse()
         for name, value in shown.items():
             response.settings[name].value.extend([value] if isinstance(value, str) else value)
         return response
 
-    async def log_settings(self, request: pb.LogSettingsRequest, context: Context) -> pb.LogSettingsResponse:
+    async def log_settings(request: pb.LogSettingsRequest, context: Context) -> pb.LogSettingsResponse:
         """Read or change the settings of the log."""
         changes = _log_changes(request.settings)
-        service = self._service
-        settings = await service.update_log_settings(changes) if changes else service.log_settings()
-        return _log_view(settings)
+        return _log_view(await service.update_log_settings(changes) if changes else service.log_settings())
+
+    return (
+        Unary(f"{path}TraceSetting", pb.TraceSettingRequest, trace_setting),
+        Unary(f"{path}LogSettings", pb.LogSettingsRequest, log_settings),
+    )
 
 
 # The field that has a value of a type, and Triton's word for that.

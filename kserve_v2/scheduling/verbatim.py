@@ -5,14 +5,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import orjson
 
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.errors import InternalError
-from kserve_v2.messages import InferRequest, TensorMetadata, Tensors
+from kserve_v2.messages import InferRequest, InferResponse, TensorMetadata, Tensors
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
-from kserve_v2.verbatim import TENSOR_PARAMETERS
+from kserve_v2.verbatim import HEADERS, TENSOR_PARAMETERS, TENSORS
 
 
 class VerbatimSignature(ModelSignature):
@@ -102,3 +103,15 @@ def any_outputs(outputs: Tensors, model_name: str) -> Outputs:
 
 def _all_bytes(array: Array) -> bool:
     return {*map(type, array.ravel().tolist())} <= {bytes}
+
+
+def take_said(response: InferResponse) -> dict[str, dict[str, Any]]:
+    """What the model says of each output. Takes everything out of the answer's parameters that is for the server."""
+    parameters = dict(response.parameters)
+    parameters.pop(HEADERS, None)
+    said = orjson.loads(str(parameters.pop(TENSORS, "{}")))
+    response.parameters = parameters
+    response.model_version = said.get("version", response.model_version)
+    response.id = response.id or said.get("id", "")
+    outputs: dict[str, dict[str, Any]] = said.get("outputs", {})
+    return outputs
