@@ -76,18 +76,23 @@ class InflightBytes:
 
 
 class Share:
-    """What one request has of the budget, and gives back as a whole."""
+    """What one request has of the budget, `size` bytes, and gives back as a whole."""
 
-    __slots__ = ("_inflight", "_size")
+    __slots__ = ("_inflight", "size")
 
     def __init__(self, inflight: InflightBytes) -> None:
         self._inflight = inflight
-        self._size = 0
+        self.size = 0
+
+    def take(self, size: int) -> None:
+        """As `InflightBytes.take`."""
+        self._inflight.take(size)
+        self.size += size
 
     def hold(self, size: int) -> None:
         """As `InflightBytes.hold`."""
         self._inflight.hold(size)
-        self._size += size
+        self.size += size
 
     def hold_if_room(self, size: int) -> bool:
         """Count `size` more if there is room. Returns whether there is."""
@@ -98,8 +103,8 @@ class Share:
 
     def give_back(self) -> None:
         """The request is over, or its share is counted elsewhere."""
-        self._inflight.give(self._size)
-        self._size = 0
+        self._inflight.give(self.size)
+        self.size = 0
 
 
 def tensor_bytes(tensors: Mapping[str, Array]) -> int:

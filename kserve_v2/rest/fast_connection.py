@@ -11,7 +11,8 @@ from kserve_v2.errors import ServingError
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.net.write_in_turns import TURN_BYTES, WriteInTurns
 from kserve_v2.rest.answer_text import Parts, last_answer
-from kserve_v2.rest.fast_lane import FastCall, Lane
+from kserve_v2.rest.fast_call import FastCall
+from kserve_v2.rest.fast_lane import Lane
 from kserve_v2.rest.heads import Body, InferHead
 from kserve_v2.rest.infer import Asked
 from kserve_v2.rest.large_body import LargeBody

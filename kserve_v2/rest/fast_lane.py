@@ -4,17 +4,16 @@ A connection asks the lane about each request whose head is complete. What the l
 and gets the same answer there; see `InferHeads.read` for what that is.
 """
 
-import asyncio
 from collections.abc import Callable
 from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from kserve_v2.errors import NotHereError, NotLoadedError, ServingError, UnfinishedError
+from kserve_v2.errors import NotHereError, NotLoadedError
 from kserve_v2.forms import Forms
 from kserve_v2.inference import Inference
-from kserve_v2.logs.log import Access, access_log_enabled, log_access
-from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
+from kserve_v2.logs.log import Access, access_log_enabled
+from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.answer_encoder import AnswerEncoder
 from kserve_v2.rest.answer_text import Parts, any_answer, binary_answer, plain_answer
@@ -22,7 +21,6 @@ from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.errors import error_response, known
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import (
-    Answer,
     Asked,
     Prepared,
     answer,
@@ -34,8 +32,7 @@ from kserve_v2.rest.infer import (
 )
 from kserve_v2.rest.recurring import key_of, note
 from kserve_v2.scheduling.demand import Demand
-from kserve_v2.scheduling.replies import Outcome
-from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slicer, Slices
+from kserve_v2.scheduling.slices import Room, Slicer, Slices
 
 T = TypeVar("T")
 
@@ -106,11 +103,12 @@ class FastLane:
         slices = prepare(self._service, head, body, self._max_request_bytes, room, accepted=self._accepted)
         if slices is None:
             return None
-
-        def ask(prepared: Prepared) -> Parts | Asked:
-            return self.infer(head, body, access=access, prepared=prepared)
-
-        return Sliced(self._slicer, slices, ask, partial(fail, access=access))
+        return Sliced(
+            self._slicer,
+            slices,
+            lambda prepared: self.infer(head, body, access=access, prepared=prepared),
+            partial(fail, access=access),
+        )
 
     def infer(
         self,
@@ -168,13 +166,16 @@ class FastLane:
         return asked
 
     def succeed(self, response: InferResponse, asked: Asked, *, access: Access | None) -> "Parts | Sliced":
-        """The answer to a request that has been executed; if it is long, it is still to be written."""
+        """See `Lane`."""
         try:
             if access is not None:
                 access.executed(response)
             encoded = self._answers.encode(response, asked.response_format)
             if (encoded is None or asked.accept_encoding is not None) and is_long(response, asked):
-                return self._write(response, asked, access)
+                slices = answer_in_slices(response, asked)
+                return Sliced(
+                    self._slicer, slices, lambda found: any_answer(200, *found), partial(fail, access=access)
+                )
             if encoded is None:
                 encoded = encode(response, asked)
             if asked.accept_encoding is not None or encoded.headers:
@@ -185,12 +186,6 @@ class FastLane:
             return plain_answer(encoded.header)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             return fail(error, access)
-
-    def _write(self, response: InferResponse, asked: Asked, access: Access | None) -> "Sliced":
-        def end(found: Answer) -> Parts:
-            return any_answer(200, *found)
-
-        return Sliced(self._slicer, answer_in_slices(response, asked), end, partial(fail, access=access))
 
 
 def fail(error: Exception, access: Access | None = None) -> Parts:
@@ -256,172 +251,3 @@ class Sliced(Asked):
             if self.elsewhere is None:
                 raise
             return self.elsewhere()
-
-
-class Connection(Protocol):
-    """What a call needs of the connection that it came by."""
-
-    def fast_answer(self, call: "FastCall", parts: Parts) -> None:
-        """Send an answer, whole: the call is over."""
-        ...
-
-
-class FastCall:
-    """One request in the fast lane that is not answered at once: its body comes in parts, or it is waited for.
-
-    To uvicorn's protocol it is a request-response cycle, of which it knows the attributes named first.
-    """
-
-    __slots__ = (
-        "_access", "_asked", "_connection", "_held_bytes", "_lane", "_parts", "_refusal", "disconnected", "head",
-        "keep_alive", "missing_bytes", "response_complete", "response_started",
-    )  # fmt: skip
-
-    # uvicorn sets it; nothing waits for it.
-    message_event = asyncio.Event()
-
-    def __init__(self, lane: Lane, connection: Connection, head: InferHead) -> None:
-        self.response_started = self.response_complete = False
-        self.disconnected = False
-        self.keep_alive = head.keep_alive
-        self.head = head
-        self.missing_bytes = head.body_bytes
-        self._lane = lane
-        self._connection = connection
-        self._parts: list[Body] = []
-        # How many bytes of the body are counted as in flight.
-        self._held_bytes = 0
-        self._refusal: ServingError | None = None
-        self._asked: Asked | None = None
-        self._access = (
-            Access("rest", head.model_name, head.version, status=200) if access_log_enabled() else None
-        )
-
-    def __repr__(self) -> str:
-        state = "complete" if self.response_complete else "waiting" if self._asked else "reading"
-        return f"<FastCall {self.head.model_name} {state}>"
-
-    def add_body(self, part: Body) -> None:
-        """The next part of the request's body. If there is no room for it, the body is read to its end without being
-        kept, and the request refused then: the client has its answer, and the connection.
-        """
-        self.missing_bytes -= len(part)
-        if self._refusal is None and self.head.body_bytes >= COUNTED_BYTES:
-            try:
-                self.hold(self._held_bytes + len(part))
-            except ServingError as error:
-                self._refusal = error
-                self.release()
-                self._parts.clear()
-        if self._refusal is None:
-            self._parts.append(part)
-
-    def has_room(self) -> bool:
-        """Whether there is room for the rest of the body."""
-        return self._refusal is None and self._lane.inflight.has_room(self.missing_bytes)
-
-    def hold(self, size: int) -> None:
-        """Count `size` bytes of the body among those in flight. Raises as `InflightBytes.take`."""
-        self._lane.inflight.take(size - self._held_bytes)
-        self._held_bytes = size
-
-    def _hold_if_room(self, size: int) -> bool:
-        """Count `size` more, as the body's, if there is room."""
-        if not self._lane.inflight.has_room(size):
-            return False
-        self.hold(self._held_bytes + size)
-        return True
-
-    def release(self) -> None:
-        """The body no longer counts as in flight: it has been decoded, or is not wanted."""
-        self._lane.inflight.give(self._held_bytes)
-        self._held_bytes = 0
-
-    def take_parts(self) -> list[Body]:
-        """What has come of the body, for somebody else to put together."""
-        parts, self._parts = self._parts, []
-        return parts
-
-    def start(self) -> None:
-        """The request is complete: answer it, at once or when the model has. Does not raise."""
-        if self._refusal is not None:
-            self._send(self._failure(self._refusal))
-            return
-        parts = self.take_parts()
-        self.answer_body(parts[0] if len(parts) == 1 else b"".join(parts))
-
-    def answer_body(self, body: Body) -> None:
-        """As `start`, with a body that was put together elsewhere."""
-        if len(body) >= LARGE_BYTES:
-            sliced = self._lane.prepare(self.head, body, self._hold_if_room, access=self._access)
-            if sliced is not None:
-                self.wait(sliced)
-                return
-        # From here on the queue counts its tensors, if they have to wait.
-        self.release()
-        self._go_on(self._lane.infer(self.head, body, access=self._access))
-
-    def _go_on(self, found: Parts | Asked) -> None:
-        if isinstance(found, Asked):
-            self.wait(found)
-        else:
-            self._send(found)
-
-    def wait(self, asked: Asked) -> None:
-        """Answer a request that is under way when its outcome is there."""
-        self._asked = asked
-        asked.take = self._take
-        if isinstance(asked, Demanded):
-            asked.begin(self.answer_body)
-        elif isinstance(asked, Sliced):
-            asked.begin(self.release, self._go_on)
-
-    def _take(self, outcome: Outcome) -> None:
-        if isinstance(outcome, ServingError):
-            self._send(self._failure(outcome))
-        else:
-            assert self._asked is not None  # noqa: S101 - it is what we wait for
-            self._go_on(self._lane.succeed(outcome, self._asked, access=self._access))
-
-    def _failure(self, error: ServingError) -> Parts:
-        """The answer if the request comes to nothing, or its body was not taken."""
-        return fail(error, self._access)
-
-    def _send(self, parts: Parts) -> None:
-        self._end()
-        self._connection.fast_answer(self, parts)
-
-    def _end(self) -> None:
-        self.response_started = self.response_complete = True
-        self.release()
-        # The connection outlives the request, and must not keep its tensors alive.
-        self._asked = None
-        if self._access is not None:
-            log_access(self._access)
-
-    def give_up(self) -> None:
-        """The client has left: a request that has not begun is not executed, and nothing is answered."""
-        self.disconnected = True
-        self.release()
-        self._give_up_asked()
-        if self._access is not None and not self.response_complete:
-            self._access.status = 499
-            self._end()
-
-    def discard(self, status: int) -> None:
-        """Drop a request whose body is not complete. The connection answers it itself, with that status."""
-        self.disconnected = True
-        self.release()
-        if self._access is not None:
-            self._access.status = status
-            self._end()
-
-    def abandon(self) -> None:
-        """The server's time to exit is up: fail if there is no answer yet."""
-        if not self.response_complete:
-            self._give_up_asked()
-            self._send(self._failure(UnfinishedError("Server exiting: the request was not finished in time")))
-
-    def _give_up_asked(self) -> None:
-        if self._asked is not None:
-            self._asked.give_up()

@@ -13,8 +13,9 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from kserve_v2.rest.endpoint import WAITING_TASKS
+from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.fast_connection import FastConnection
-from kserve_v2.rest.fast_lane import FastCall, Lane
+from kserve_v2.rest.fast_lane import Lane
 from kserve_v2.rest.limited import LimitedConnection, RefusalError
 
 # The most requests of one connection that are read while another is answered.

@@ -11,7 +11,8 @@ from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.heads import make_scope, split
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.rest.answer_text import Parts, any_answer
-from kserve_v2.rest.fast_lane import FastCall, FastLane, fail
+from kserve_v2.rest.fast_call import FastCall
+from kserve_v2.rest.fast_lane import FastLane, fail
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.infer import Asked
 from kserve_v2.scheduling.slices import LARGE_BYTES
