@@ -22,17 +22,15 @@ class ErrorCode(IntEnum):
     HTTP_1_1_REQUIRED = 0xD
 
 
-class ConnectionFaultError(Exception):
+class _FaultError(Exception):
+    def __init__(self, code: ErrorCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ConnectionFaultError(_FaultError):
     """The client has done what ends its connection: GOAWAY with `code` and the message as debug data."""
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
 
-
-class StreamFaultError(Exception):
+class StreamFaultError(_FaultError):
     """The client has done what ends one stream: RST_STREAM with `code`."""
-
-    def __init__(self, code: ErrorCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code

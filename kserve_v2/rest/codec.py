@@ -238,24 +238,22 @@ def _data_source(item: Any) -> str:
     parameters = item.get("parameters") if isinstance(item, dict) else None
     if not isinstance(parameters, dict):
         parameters = {}
-    has_data = isinstance(item, dict) and item.get("data") is not None
-    has_size, has_region = (parameters.get(name) is not None for name in _PARAMETER_SOURCES)
-    if parameters and not has_region:
+    found = ["data"] if isinstance(item, dict) and item.get("data") is not None else []
+    found += [name for name in _PARAMETER_SOURCES if parameters.get(name) is not None]
+    if parameters and "shared_memory_region" not in found:
         _check_no_region(parameters, str(item.get("name")))
-    if has_data + has_size + has_region == 1:
-        encoded = parameters.get(CONTENT_TYPE) == BASE64
-        if has_data:
-            return BASE64 if encoded else "data"
-        source = "binary_data_size" if has_size else "shared_memory_region"
-        if encoded:
-            raise raw_base64(source, str(item.get("name")))
+    if len(found) != 1:
+        set_fields = " ".join(f"'{name}'" for name in found)
+        raise InvalidArgumentError(
+            "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+            f"'shared_memory_region' in 'parameters'. But {f'set {set_fields}' if set_fields else 'no field is set'}"
+        )
+    (source,) = found
+    if parameters.get(CONTENT_TYPE) != BASE64:
         return source
-    found = [name for name in _PARAMETER_SOURCES if parameters.get(name) is not None]
-    set_fields = " ".join(f"'{name}'" for name in (["data", *found] if has_data else found))
-    raise InvalidArgumentError(
-        "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
-        f"'shared_memory_region' in 'parameters'. But {f'set {set_fields}' if set_fields else 'no field is set'}"
-    )
+    if source == "data":
+        return BASE64
+    raise raw_base64(source, str(item.get("name")))
 
 
 def _check_no_region(parameters: Mapping[str, Any], tensor: str) -> None:

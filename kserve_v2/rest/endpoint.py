@@ -166,7 +166,7 @@ class ModelEndpoint:
             access = Access("rest", *target[1:], status=200) if access_log_enabled() else None
             call = Call(
                 *target[1:],
-                _wanted_headers(scope),
+                {name: value for name, value in scope["headers"] if name in WANTED_HEADERS},
                 scope["headers"],
                 b"",
                 access,
@@ -234,7 +234,3 @@ async def _fail(error: ServingError, call: Call, scope: Scope, receive: Receive,
     _note(error, call)
     if not call.started:
         await error_response(error)(scope, receive, send)
-
-
-def _wanted_headers(scope: Scope) -> dict[bytes, bytes]:
-    return {name: value for name, value in scope["headers"] if name in WANTED_HEADERS}

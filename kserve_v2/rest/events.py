@@ -1,14 +1,10 @@
 """Answers that are server-sent events."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-
 from starlette.types import Send
 
 from kserve_v2.errors import ServingError
-from kserve_v2.messages import InferResponse
 from kserve_v2.rest.endpoint import Call
-from kserve_v2.rest.errors import error_body, known
+from kserve_v2.rest.errors import error_body
 
 _EVENTS = b"text/event-stream; charset=utf-8"
 
@@ -33,24 +29,3 @@ async def send_event(data: bytes, status: int, call: Call, send: Send) -> None:
     if not call.started:
         await start_events(status, call, send)
     await send({"type": "http.response.body", "body": b"data: " + data + b"\n\n", "more_body": True})
-
-
-async def send_responses(
-    responses: AsyncGenerator[InferResponse, None],
-    encode: Callable[[InferResponse], bytes],
-    call: Call,
-    send: Send,
-) -> None:
-    """The whole answer: an event for each response, as soon as it is there."""
-    async with aclosing(responses):
-        try:
-            async for response in responses:
-                if response.error is not None:
-                    await send_error(response.error, call, send)
-                else:
-                    await send_event(encode(response), 200, call, send)
-        except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
-            await send_error(known(error), call, send)
-    if not call.started:
-        await start_events(200, call, send)
-    await send({"type": "http.response.body", "body": b""})

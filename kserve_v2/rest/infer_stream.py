@@ -1,6 +1,6 @@
 """`infer_stream`: a request as that of `infer`, and an event for each response, for models of every kind."""
 
-from functools import partial
+from contextlib import aclosing
 
 from starlette.types import Send
 
@@ -8,7 +8,8 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.endpoint import Call, Operation
-from kserve_v2.rest.events import send_responses
+from kserve_v2.rest.errors import known
+from kserve_v2.rest.events import send_error, send_event, start_events
 from kserve_v2.rest.infer import Asked, begin, encode
 from kserve_v2.scheduling.replies import stream
 
@@ -28,11 +29,21 @@ class InferStream:
     async def __call__(self, call: Call, send: Send) -> None:
         """Send each response as soon as it is there."""
         asked = begin(self._service, call, self._max_request_bytes, streams=True)
-        responses = stream(asked.model, asked.request)
-        await send_responses(responses, partial(_event, asked), call, send)
+        async with aclosing(stream(asked.model, asked.request)) as responses:
+            try:
+                async for response in responses:
+                    if response.error is not None:
+                        await send_error(response.error, call, send)
+                        continue
+                    await send_event(_event(response, asked), 200, call, send)
+            except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
+                await send_error(known(error), call, send)
+        if not call.started:
+            await start_events(200, call, send)
+        await send({"type": "http.response.body", "body": b""})
 
 
-def _event(asked: Asked, response: InferResponse) -> bytes:
+def _event(response: InferResponse, asked: Asked) -> bytes:
     """The data of an event. Raises InvalidArgumentError where tensors were to follow it, and as `encode`."""
     encoded = encode(response, asked)
     if encoded.binary:

@@ -26,11 +26,11 @@ from kserve_v2.tensors.numbers import array_of_numbers
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
 from kserve_v2.tensors.strings import bytes_array
 
-# Datatypes whose typed contents are on the wire what they are in memory, with the numbers of their fields.
-_ALIKE = {
+ALIKE = {
     datatype: pb.InferTensorContents.DESCRIPTOR.fields_by_name[datatype.contents_field].number
     for datatype in (BOOL, FP32, FP64)
 }
+"""Datatypes whose typed contents are on the wire what they are in memory, with the numbers of their fields."""
 
 # Parameters that the server itself acts on, and the types that they may have.
 _CONTROL: dict[str, tuple[str, ...]] = {
@@ -149,7 +149,7 @@ def decode_contents(announced: AnnouncedInput, contents: pb.InferTensorContents)
     """
     datatype = announced.datatype
     count = announced.element_count()
-    number = _ALIKE.get(datatype)
+    number = ALIKE.get(datatype)
     if number is not None and count:
         # To ask protobuf for one element after the other takes ten times as long.
         before = wire.head(number, count * datatype.item_size)

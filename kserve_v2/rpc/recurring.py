@@ -14,7 +14,7 @@ from kserve_v2.forms import Data, Form, Forms, Gap, Place, bare, raw_reader
 from kserve_v2.messages import InferRequest
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Serialized
-from kserve_v2.rpc.codec import decode_contents
+from kserve_v2.rpc.codec import ALIKE, decode_contents
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.wire import Part, parts, read_varint, tag
 from kserve_v2.scheduling.signature import ModelSignature
@@ -25,10 +25,6 @@ _ID = pb.ModelInferRequest.ID_FIELD_NUMBER
 _INPUTS = pb.ModelInferRequest.INPUTS_FIELD_NUMBER
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 _CONTENTS = pb.ModelInferRequest.InferInputTensor.CONTENTS_FIELD_NUMBER
-_FLOATS = {
-    datatype: pb.InferTensorContents.DESCRIPTOR.fields_by_name[datatype.contents_field].number
-    for datatype in (FP32, FP64)
-}
 
 # A request is decoded each time if it has more fields than this, or so much before typed contents.
 _MAX_PARTS = 64
@@ -124,7 +120,7 @@ def _typed(data: Serialized, part: Part, name: str, array: Array) -> _Varying | 
     datatype, shape = datatype_of(array), array.shape
     announced = AnnouncedInput(name, datatype, shape, "", "")
     # Floats are on the wire what they are in memory, if they are all that there is.
-    head = wire.head(_FLOATS[datatype], array.nbytes) if datatype in _FLOATS else b""
+    head = wire.head(ALIKE[datatype], array.nbytes) if datatype in (FP32, FP64) else b""
     floats_at, whole = len(head), len(head) + array.nbytes
 
     def place(data: Data, position: int) -> tuple[int, int]:

@@ -17,6 +17,11 @@ from kserve_v2.rpc.typed import streaming
 # The stubs of protobuf leave the pool's methods untyped.
 _POOL: Any = POOL
 
+_FIND = {
+    "file_by_filename": _POOL.FindFileByName,
+    "file_containing_symbol": _POOL.FindFileContainingSymbol,
+}
+
 SERVICES = {
     "grpc.reflection.v1.ServerReflection": reflection_v1_pb2,
     "grpc.reflection.v1alpha.ServerReflection": reflection_pb2,
@@ -53,27 +58,19 @@ class _Reflection:
                 self._pb.ServiceResponse(name=name) for name in self._names
             )
             return
+        error = response.error_response
+        if kind not in _FIND:
+            error.error_code = ErrorCode.UNSUPPORTED.value.grpc
+            error.error_message = f"{kind} is not supported: there are no extensions"
+            return
+        wanted = getattr(request, kind)
         try:
-            if kind == "file_by_filename":
-                found = _POOL.FindFileByName(request.file_by_filename)
-            elif kind == "file_containing_symbol":
-                found = _POOL.FindFileContainingSymbol(request.file_containing_symbol)
-            else:
-                self._fail(
-                    response,
-                    ErrorCode.UNSUPPORTED,
-                    f"{kind} is not supported: there are no extensions",
-                )
-                return
+            found = _FIND[kind](wanted)
         except KeyError:
-            self._fail(response, ErrorCode.NOT_FOUND, f"not found: {getattr(request, kind)}")
+            error.error_code = ErrorCode.NOT_FOUND.value.grpc
+            error.error_message = f"not found: {wanted}"
             return
         response.file_descriptor_response.file_descriptor_proto.extend(_with_dependencies(found))
-
-    @staticmethod
-    def _fail(response: Any, code: ErrorCode, message: str) -> None:
-        response.error_response.error_code = code.value.grpc
-        response.error_response.error_message = message
 
 
 def _with_dependencies(file: FileDescriptor) -> list[bytes]:

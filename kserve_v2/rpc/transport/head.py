@@ -80,9 +80,10 @@ class HeadReader:
             return RequestHead(refusal=refusal)
         accepted = values.get(b"grpc-accept-encoding")
         answer_encoding = choose_encoding(self._compression, accepted) if accepted else b""
-        answer_headers = headers(answer_encoding) if answer_encoding else HEADERS
         recall = rpc.recall if isinstance(rpc, Direct) and not answer_encoding else None
-        return RequestHead(fields, rpc, b"", timeout_s, encoding, answer_encoding, answer_headers, recall)
+        return RequestHead(
+            fields, rpc, b"", timeout_s, encoding, answer_encoding, headers(answer_encoding), recall
+        )
 
 
 def _not_grpc(values: Mapping[bytes, bytes]) -> bytes | None:
