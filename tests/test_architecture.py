@@ -57,7 +57,7 @@ ONLY_IMPORTED_BY = {
     "fastapi": {"rest", "ui"},
     "starlette": {"front_ends", "processes", "rest", "net", "server", "torchserve_api", "ui"},
     "uvicorn": {"rest", "net"},
-    "python_multipart": {"rest"},
+    "python_multipart": {"net"},
     "grpc": {"client", "rpc", "bench"},
     "httpx": {"client"},
     "hpack": set(),  # the tests' oracle

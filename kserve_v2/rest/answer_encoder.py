@@ -9,7 +9,7 @@ import orjson
 
 from kserve_v2.known_answers import Key, KnownAnswers, Parts
 from kserve_v2.messages import InferResponse
-from kserve_v2.rest.answer_text import JOIN_BYTES
+from kserve_v2.net.answer_text import JOIN_BYTES
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, encode_response
 from kserve_v2.rest.json_tensor import JSON_DTYPES
 from kserve_v2.rest.large_json import is_large

@@ -6,7 +6,7 @@ from typing import Protocol
 from kserve_v2.errors import ServingError, UnfinishedError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.memory.inflight import COUNTED_BYTES, Share
-from kserve_v2.rest.answer_text import Parts
+from kserve_v2.net.answer_text import Parts
 from kserve_v2.rest.fast_lane import Demanded, Lane, Sliced, fail
 from kserve_v2.rest.heads import Body, InferHead
 from kserve_v2.rest.infer import Asked

@@ -8,9 +8,9 @@ from http import HTTPStatus
 from typing import Protocol
 
 from kserve_v2.errors import ServingError
+from kserve_v2.net.answer_text import Parts, last_answer
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.net.write_in_turns import TURN_BYTES, WriteInTurns
-from kserve_v2.rest.answer_text import Parts, last_answer
 from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.fast_lane import Lane
 from kserve_v2.rest.heads import Body, InferHead

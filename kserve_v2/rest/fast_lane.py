@@ -15,8 +15,8 @@ from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
+from kserve_v2.net.answer_text import Parts, any_answer, binary_answer, plain_answer
 from kserve_v2.rest.answer_encoder import AnswerEncoder
-from kserve_v2.rest.answer_text import Parts, any_answer, binary_answer, plain_answer
 from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.errors import error_response, known
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
@@ -103,12 +103,11 @@ class FastLane:
         slices = prepare(self._service, head, body, self._max_request_bytes, room, accepted=self._accepted)
         if slices is None:
             return None
-        return Sliced(
-            self._slicer,
-            slices,
-            lambda prepared: self.infer(head, body, access=access, prepared=prepared),
-            partial(fail, access=access),
-        )
+
+        def ask(prepared: Prepared) -> Parts | Asked:
+            return self.infer(head, body, access=access, prepared=prepared)
+
+        return Sliced(self._slicer, slices, ask, partial(fail, access=access))
 
     def infer(
         self,

@@ -1,7 +1,7 @@
 """Forms as requests by name: each field is an input."""
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.form import Part, media_type, read_form
+from kserve_v2.net.multipart import Part, media_type, read_form
 from kserve_v2.rest.generate_codec import Said, parameter
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.rest.json_text import parse_json

@@ -10,8 +10,8 @@ from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import Inference
 from kserve_v2.memory.inflight import Share
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.net.answer_text import JOIN_BYTES, Parts
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.rest.answer_text import JOIN_BYTES, Parts
 from kserve_v2.rest.codec import Body, EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compressed, decompress, decompressed
 from kserve_v2.rest.endpoint import Call

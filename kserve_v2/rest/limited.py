@@ -11,8 +11,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from kserve_v2.net.limits import HttpLimits
+from kserve_v2.net.origins import readable_by
 from kserve_v2.net.unread import unread_bytes
-from kserve_v2.rest.cors import readable_by
 from kserve_v2.rest.errors import RETRY_AFTER, error_body
 
 # After the last answer, the client may go on sending for this long. Closing at once would reset the connection, and the

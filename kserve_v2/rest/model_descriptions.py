@@ -15,7 +15,7 @@ from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.example_request import example_request
 from kserve_v2.messages import ModelMetadata, TensorMetadata
-from kserve_v2.rest.sample_request import read_sample
+from kserve_v2.repository.reading.sample_request import read_sample
 
 Json = dict[str, Any]
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.form import media_type, read_form
+from kserve_v2.net.multipart import media_type, read_form
 from kserve_v2.torchserve.rows import Field
 from kserve_v2.torchserve_api.errors import bad_request
 from kserve_v2.torchserve_api.queries import form_fields

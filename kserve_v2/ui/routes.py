@@ -8,9 +8,9 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from kserve_v2.inference import InferenceService
+from kserve_v2.repository.reading.sample_request import read_sample
 from kserve_v2.rest.endpoint import names_version
 from kserve_v2.rest.openapi import documented
-from kserve_v2.rest.sample_request import read_sample
 from kserve_v2.rest.views import json_response, root_view
 from kserve_v2.ui.assets import Assets
 from kserve_v2.ui.explaining import ExplainAnswer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kserve_v2.rest.cors import readable_by
+from kserve_v2.net.origins import readable_by
 
 A = "https://a.example"
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kserve_v2.rest.cross_site import foreign_origin, rebound_name
+from kserve_v2.net.origins import foreign_origin, rebound_name
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.handlers import identity
 

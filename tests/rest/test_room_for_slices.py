@@ -12,9 +12,9 @@ import pytest
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.net.answer_text import Parts
 from kserve_v2.processes.answering.infer import InferAnswering
 from kserve_v2.processes.heads import sized
-from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.compression import decompressed
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHeads

@@ -8,8 +8,8 @@ from kserve_v2.caching.cache import CacheFigures
 from kserve_v2.metrics.processes import ProcessFigures
 from kserve_v2.metrics.registry import MetricsRegistry
 from kserve_v2.metrics.text import Family
+from kserve_v2.repository.metrics.families import cache_families, metrics_text
 from kserve_v2.repository.residency.residency import Asked, Budget, Residency
-from kserve_v2.rest.metrics import cache_families, metrics_text
 
 # Two, as there are metrics that only several have.
 _PROCESSES = [ProcessFigures(number, 0, 0, connections={"rest": 0}) for number in (0, 1)]

@@ -6,11 +6,11 @@ import httptools
 from starlette.types import ASGIApp
 
 from kserve_v2.errors import ServingError
+from kserve_v2.net.answer_text import Parts, any_answer
 from kserve_v2.processes.answering.http import Begin, WholeCall
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.heads import make_scope, split
 from kserve_v2.processes.link import Link, Party
-from kserve_v2.rest.answer_text import Parts, any_answer
 from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.fast_lane import FastLane, fail
 from kserve_v2.rest.heads import InferHead

@@ -7,12 +7,12 @@ from kserve_v2.errors import NotHereError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
+from kserve_v2.net.answer_text import Parts
 from kserve_v2.processes.accepted import Accepted
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.heads import sized
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link, Party
-from kserve_v2.rest.answer_text import Parts
 from kserve_v2.rest.fast_lane import Lane, Sliced, fail
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.form import MAX_PART_HEADERS, MAX_PARTS, Part, media_type, read_form
+from kserve_v2.net.multipart import MAX_PART_HEADERS, MAX_PARTS, Part, media_type, read_form
 
 BOUNDARY = "b0undary"
 

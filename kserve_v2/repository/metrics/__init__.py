@@ -1,0 +1,1 @@
+"""Prometheus metrics of what a server has: models, their memory and releases, and the response cache."""
