@@ -10,6 +10,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from kserve_v2.net.answer_text import any_answer
 from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.origins import readable_by
 from kserve_v2.net.unread import unread_bytes
@@ -196,17 +197,18 @@ class LimitedConnection(HttpToolsProtocol):
     def refuse(self, status: HTTPStatus, message: str) -> None:
         """Answer what cannot be read to its end when all requests before it have their answers, and hang up."""
         body = self._error_body(status, message)
-        head = (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nconnection: close\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-        )
+        headers = {
+            "connection": "close",
+            "content-type": "application/json",
+            "content-length": str(len(body)),
+        }
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            head += f"retry-after: {RETRY_AFTER}\r\n"
+            headers["retry-after"] = RETRY_AFTER
         origin = readable_by(self.headers or (), self._origins) if self._origins else None
         if origin is not None:
-            head += f"access-control-allow-origin: {origin}\r\nvary: Origin\r\n"
-        head += "\r\n"
-        self._last_words = head.encode() + body
+            headers |= {"access-control-allow-origin": origin, "vary": "Origin"}
+        fields = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._last_words = b"".join(any_answer(status, fields, (body,)))
         if self._incomplete and not self._in_head and self._discard(self.cycle, status):
             # Its answer has begun: a second one would be read as the answer to the next request.
             self.transport.close()

@@ -10,11 +10,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.net.model_answers import BODYLESS, header_of, status_of
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.endpoint import QUERY
 from kserve_v2.rest.errors import error_response, known
-from kserve_v2.rest.model_answers import BODYLESS, header_of, status_of
 from kserve_v2.rest.verbatim import body_tensor, headers_by_name, own_headers
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.verbatim import BODY, HEADERS, ROUTES, STATUS

@@ -9,6 +9,7 @@ import orjson
 
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.net.model_answers import OWN_HEADERS, header_of
 from kserve_v2.rest.codec import (
     ALL_JSON,
     Body,
@@ -18,7 +19,6 @@ from kserve_v2.rest.codec import (
     encode_response,
 )
 from kserve_v2.rest.endpoint import Headers
-from kserve_v2.rest.model_answers import OWN_HEADERS, header_of
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.verbatim import take_said
 from kserve_v2.tensors.datatypes import BYTES, Array

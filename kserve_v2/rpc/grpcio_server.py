@@ -191,19 +191,21 @@ class _Context:
         context.add_done_callback(done)  # type: ignore[arg-type]
 
 
-# Errors are not left to grpc, which would show the client the name of our exception class. `abort` raises, so it is
-# called outside of `except`: otherwise the first exception would live in a reference cycle, and the request's tensors
-# with it, until the garbage collector runs.
-
-
-async def _abort(context: _ServicerContext, error: Exception) -> None:
-    code, details = status_of(error)
-    await context.abort(_CODES[code], details, retry_pushback(error))
+async def _sent(answer: Parts | Exception, context: _ServicerContext) -> bytes:
+    """The answer as grpc takes it. Errors are not left to grpc, which would show the client the name of our exception
+    class. `abort` raises, so this is called outside of `except`: otherwise the first exception would live in a
+    reference cycle, and the request's tensors with it, until the garbage collector runs.
+    """
+    if not isinstance(answer, Exception):
+        return b"".join(answer)
+    code, details = status_of(answer)
+    await context.abort(_CODES[code], details, retry_pushback(answer))
+    raise AssertionError("abort raises")
 
 
 def _direct(rpc: Direct) -> Any:
     async def call(message: bytes, context: _ServicerContext) -> bytes:
-        failure: Exception
+        answer: Parts | Exception
         described = _Context(context)
         try:
             found = rpc.recall(message)
@@ -211,13 +213,8 @@ def _direct(rpc: Direct) -> Any:
                 found = rpc.start(message, described)
             answer = await _outcome(found, described) if isinstance(found, Asked) else found
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            failure = error
-        else:
-            if not isinstance(answer, ServingError):
-                return b"".join(answer)
-            failure = answer
-        await _abort(context, failure)
-        raise AssertionError("abort raises")
+            answer = error
+        return await _sent(answer, context)
 
     return call
 
@@ -241,13 +238,13 @@ async def _outcome(asked: Asked, context: _Context) -> Parts | ServingError:
 
 def _unary(rpc: Unary) -> Any:
     async def call(message: bytes, context: _ServicerContext) -> bytes:
+        answer: Parts | Exception
         try:
-            answer = await rpc.answer(parse(message, rpc.request_type), _Context(context))
-            return answer.SerializeToString()
+            response = await rpc.answer(parse(message, rpc.request_type), _Context(context))
+            answer = (response.SerializeToString(),)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            failure = error
-        await _abort(context, failure)
-        raise AssertionError("abort raises")
+            answer = error
+        return await _sent(answer, context)
 
     return call
 
@@ -267,6 +264,6 @@ def _streaming(answer: Callable[[Any, Context], AsyncIterator[Parts]]) -> Any:
             failure = error
         else:
             return
-        await _abort(context, failure)
+        await _sent(failure, context)
 
     return call

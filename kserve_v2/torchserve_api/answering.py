@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
-from kserve_v2.rest.model_answers import BODYLESS, OWN_HEADERS, header_of, status_of
+from kserve_v2.net.model_answers import BODYLESS, OWN_HEADERS, header_of, status_of
 from kserve_v2.torchserve.rows import Answer
 from kserve_v2.torchserve_api.errors import TorchServeError, error_body, json_body, status_body
 

@@ -10,10 +10,10 @@ from starlette.types import Receive, Scope, Send
 
 from kserve_v2.errors import OverloadedError, RequestCancelledError, ResourceExhaustedError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
+from kserve_v2.net.model_answers import BODYLESS
 from kserve_v2.net.origins import foreign_origin, rebound_name
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.endpoint import WAITING_TASKS
-from kserve_v2.rest.model_answers import BODYLESS
 from kserve_v2.rest.traces import RequestTracer, begin_trace, observed
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Headers, Reply, head, of_error, sendable
 from kserve_v2.torchserve_api.counters import Counters

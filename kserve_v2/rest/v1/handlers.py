@@ -10,11 +10,11 @@ from starlette.types import Send
 
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest
+from kserve_v2.net.model_answers import BODYLESS, OWN_HEADERS, header_of, status_of
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.codec import Body
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.errors import error_body
-from kserve_v2.rest.model_answers import BODYLESS, OWN_HEADERS, header_of, status_of
 from kserve_v2.scheduling.replies import infer
 
 logger = logging.getLogger(__name__)
