@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, Protocol
 
 from kserve_v2.http2 import frames
+from kserve_v2.http2.budget import Clock
 from kserve_v2.http2.control import ControlFrames
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode, StreamFaultError
 from kserve_v2.http2.fields import Field
@@ -15,7 +16,6 @@ from kserve_v2.http2.frames import Setting
 from kserve_v2.http2.headers import Head, HeaderBlocks
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
-from kserve_v2.http2.rates import Clock
 from kserve_v2.http2.reader import FrameReader
 from kserve_v2.http2.stream import Stream
 from kserve_v2.http2.stream_state import NEXT, TRANSITIONS, Bytes, Event, State

@@ -4,11 +4,10 @@ from collections import deque
 from collections.abc import Callable
 
 from kserve_v2.http2 import frames
-from kserve_v2.http2.budget import Budget
+from kserve_v2.http2.budget import Budget, Clock
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Output
-from kserve_v2.http2.rates import Clock
 from kserve_v2.http2.stream import Stream
 from kserve_v2.http2.stream_state import State, StreamState
 

@@ -5,10 +5,10 @@ import dataclasses
 import pytest
 
 from kserve_v2.http2 import frames, headers
+from kserve_v2.http2.budget import Allowance
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.frames import Kind, Setting
 from kserve_v2.http2.limits import Http2Limits, Rate
-from kserve_v2.http2.rates import Allowance
 from tests.http2.peer import GET, POST, Client, frame, request, resets
 
 CALM = ErrorCode.ENHANCE_YOUR_CALM

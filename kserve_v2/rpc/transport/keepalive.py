@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from kserve_v2.http2.budget import Clock
 from kserve_v2.http2.protocol import Http2Protocol
-from kserve_v2.http2.rates import Clock
 from kserve_v2.rpc.options import GrpcOptions
 
 KEEPALIVE_PING = b"anybody?"
