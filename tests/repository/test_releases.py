@@ -1,6 +1,7 @@
 """Releases in the map that requests are looked up in: what they cost, and that they hold whatever else is done."""
 
 import asyncio
+import os
 import shutil
 import sys
 import tempfile
@@ -388,3 +389,25 @@ def test_a_version_that_is_away_is_not_released(tmp_path: Path) -> None:
             assert (await change({"labels": {"PROD": 2}})).ready == [1, 2]
 
     run(test)
+
+
+def test_a_load_removes_what_a_killed_server_was_writing(tmp_path: Path) -> None:
+    """In the model's directory and below the one for releases; what another server writes now stays."""
+    root, kept = tmp_path / "models", tmp_path / "kept"
+    write(root, "m", "1")
+    (kept / "m").mkdir(parents=True)
+    folders = root / "m", kept / "m"
+    for folder in folders:
+        for name in (".release.json.old", ".release.json.new", ".other"):
+            (folder / name).write_text("{}")
+        os.utime(folder / ".release.json.old", (1e9, 1e9))
+        os.utime(folder / ".other", (1e9, 1e9))
+
+    async def test() -> None:
+        async with managing(root, release_directory=kept) as (manager, _):
+            await manager.load("m")
+
+    run(test)
+    for folder in folders:
+        hidden = {path.name for path in folder.iterdir() if path.name.startswith(".")}
+        assert hidden == {".release.json.new", ".other"}

@@ -39,6 +39,7 @@ from kserve_v2.repository.reading.scan import (
     with_absent,
 )
 from kserve_v2.repository.residency.residency import Residency
+from kserve_v2.repository.routing.store import remove_strays
 from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.calling.no_other_models import NoOtherModels
@@ -149,9 +150,12 @@ class Loader:
             await loop.run_in_executor(
                 self._bringers, self._options.locations.materialize, name, self.in_use()
             )
-        return await loop.run_in_executor(
-            self._reader, read_candidate, name, self._options, override, uploaded
-        )
+        return await loop.run_in_executor(self._reader, self._read, name, override, uploaded)
+
+    def _read(self, name: str, override: Override | None, uploaded: UploadedFolder | None) -> Candidate:
+        candidate = read_candidate(name, self._options, override, uploaded)
+        remove_strays(name_in(name), candidate.entry.path, self._options.release_directory)
+        return candidate
 
     async def upload(self, name: str, files: Mapping[str, bytes]) -> UploadedFolder:
         """Write the files of a load to a folder of their own; see `Uploads.write`."""

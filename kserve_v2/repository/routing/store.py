@@ -4,6 +4,7 @@ moment finds the release before a change or the one after it.
 
 import os
 import tempfile
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from kserve_v2.repository.reading.scan import RELEASE_FILE
 
 CONFIGURATION = "configuration"
 
+# How old what a change was writing is if whoever did that has been killed.
+_STRAY_AFTER_S = 300.0
 _LOST = "it comes from elsewhere, and what is written to its copy here is lost"
 _NO_FOLDER = "its files lie in no folder with folders for versions, and nothing is written beside them"
 
@@ -82,6 +85,18 @@ def write_release(name: str, model_path: Path | None, directory: Path | None, te
         _replace(path / RELEASE_FILE, text)
     except OSError as error:
         raise _not_kept(name, error.strerror or str(error)) from error
+
+
+def remove_strays(name: str, model_path: Path | None, directory: Path | None) -> None:
+    """Remove what servers have left beside a release that were killed while they wrote it, as far as that can be done.
+    Blocks.
+    """
+    for folder in (directory and directory / name, model_path):
+        with suppress(OSError):
+            for path in folder.glob(f".{RELEASE_FILE}.*") if folder is not None else ():
+                # A young one may be another server's, which writes it now.
+                if time.time() - path.lstat().st_mtime > _STRAY_AFTER_S:
+                    path.unlink()
 
 
 def _not_kept(name: str, why: str) -> UnavailableError:
