@@ -4,27 +4,28 @@ every kind.
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from functools import partial
 
 from starlette.types import Send
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferResponse
-from kserve_v2.rest.compression import decompress
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.errors import known
 from kserve_v2.rest.events import send_error, send_event, start_events
 from kserve_v2.rest.generate_accept import file_wanted
 from kserve_v2.rest.generate_answer import AnswerForm, answer_form
-from kserve_v2.rest.generate_codec import request_of
+from kserve_v2.rest.generate_codec import members, request_of
 from kserve_v2.rest.generate_files import is_file, read_body
 from kserve_v2.rest.generate_unread import UnreadMembers
+from kserve_v2.rest.infer import Answer, Prepared, decoded, plain_body, send_answer
 from kserve_v2.scheduling.replies import stream
 
 
-def _header(call: Call, name: bytes, default: bytes = b"") -> bytes:
-    """The value of a header, `default` if there is none."""
-    return next((value for found, value in call.all_headers if found == name), default)
+def _header(call: Call, name: bytes) -> bytes:
+    """The value of a header, "" if there is none."""
+    return next((value for found, value in call.all_headers if found == name), b"")
 
 
 class _Asking:
@@ -36,23 +37,31 @@ class _Asking:
         self._max_request_bytes = max_request_bytes
         self._unread = UnreadMembers()
 
-    def ask(self, call: Call) -> tuple[AsyncGenerator[InferResponse, None], AnswerForm]:
+    async def ask(self, call: Call) -> tuple[AsyncGenerator[InferResponse, None], AnswerForm]:
         """The responses to a request, which is checked, and how they are written. Raises what is wrong with it."""
-        service = self._service
-        content_type = _header(call, b"content-type")
-        encoding = _header(call, b"content-encoding", b"identity")
-        if encoding != b"identity" and not is_file(content_type):
+        encoding, content_type = call.headers.get(b"content-encoding"), _header(call, b"content-type")
+        if encoding not in (None, b"identity") and not is_file(content_type):
             raise InvalidArgumentError("Unsupported content-encoding, only 'identity' is supported.")
-        model = service.acquire(call.model_name, call.version)
+        json = None if is_file(content_type) else members
+        ask = partial(self._ask, call, content_type)
+        return await decoded(
+            self._service, call, self._max_request_bytes, ask, streams=True, places=lambda _: json
+        )
+
+    def _ask(
+        self, call: Call, content_type: bytes, prepared: Prepared | None
+    ) -> tuple[AsyncGenerator[InferResponse, None], AnswerForm]:
+        service = self._service
+        model = service.acquire(call.model_name, call.version, accepted=prepared is not None)
         if model.splits:
             model = service.route(model, None, call.all_headers)
-        body = decompress(call.body, encoding, self._max_request_bytes)
-        said = read_body(body, content_type, model.signature)
+        body, document = prepared or (plain_body(call, self._max_request_bytes), None)
+        said = read_body(body, content_type, model.signature, document)
         request = request_of(said, model.signature, call.model_name, call.version)
         if model.splits:
             # What the body says decides. It is read again as the version that answers has it.
             model = service.route(model, request, call.all_headers)
-            said = read_body(body, content_type, model.signature)
+            said = read_body(body, content_type, model.signature, document)
             request = request_of(said, model.signature, call.model_name, call.version)
         else:
             self._unread.tell(request.parameters, model)
@@ -72,19 +81,18 @@ class Generate:
     def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
         """`max_request_bytes`: the most that a compressed body may become."""
         self._asking = _Asking(service, max_request_bytes)
+        self._slicer = service.slicer
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs as one object, or the file that the client asks for."""
         wanted = file_wanted(_header(call, b"accept"))
-        asked, form = self._asking.ask(call)
+        asked, form = await self._asking.ask(call)
         async with aclosing(asked) as responses:
             only = await self._only(responses)
             file = wanted.found(only) if wanted is not None else None
-            kind, body = file or ("application/json", form.encode(only))
-        headers = [(b"content-type", kind.encode()), (b"content-length", b"%d" % len(body))]
-        call.started = True
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+            kind, parts = file or ("application/json", await self._slicer.finish(form.encode(only)))
+        headers = [(b"content-type", kind.encode()), (b"content-length", b"%d" % sum(map(len, parts)))]
+        await send_answer(Answer(headers, parts), call, send)
 
     @staticmethod
     async def _only(responses: AsyncGenerator[InferResponse, None]) -> InferResponse:
@@ -108,17 +116,19 @@ class GenerateStream:
     def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
         """`max_request_bytes`: the most that a compressed body may become."""
         self._asking = _Asking(service, max_request_bytes)
+        self._slicer = service.slicer
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send each response as soon as it is there."""
-        asked, form = self._asking.ask(call)
+        asked, form = await self._asking.ask(call)
         async with aclosing(asked) as responses:
             try:
                 async for response in responses:
                     if response.error is not None:
                         await send_error(response.error, call, send)
                     else:
-                        await send_event(form.encode(response), 200, call, send)
+                        data = await self._slicer.finish(form.encode(response))
+                        await send_event(data, 200, call, send)
             except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
                 await send_error(known(error), call, send)
         if not call.started:

@@ -1,5 +1,6 @@
 """Answers that are a file, for clients whose Accept header prefers one to JSON: the bytes of an output, as they are."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kserve_v2.errors import InvalidArgumentError
@@ -27,9 +28,9 @@ class FileWanted:
     types: tuple[str, ...]
     or_json: bool
 
-    def found(self, response: InferResponse) -> tuple[str, bytes] | None:
-        """Type and bytes of the file in an answer; None where it has to be JSON. Raises InvalidArgumentError if the
-        client takes neither what there is nor JSON.
+    def found(self, response: InferResponse) -> tuple[str, Sequence[bytes]] | None:
+        """Type and bytes, in one part, of the file in an answer; None where it has to be JSON. Raises
+        InvalidArgumentError if the client takes neither what there is nor JSON.
         """
         files = {name: array for name, array in response.outputs.items() if array.dtype == BYTES.dtype}
         wanted = ", ".join(self.types)
@@ -40,7 +41,7 @@ class FileWanted:
             ((name, array),) = files.items()
             kind = kind_of_file(array.reshape(-1)[0]) if array.size == 1 else ""
             if kind and (kind in self.types or f"{kind.partition('/')[0]}/*" in self.types):
-                return kind, array.reshape(-1)[0]
+                return kind, (array.reshape(-1)[0],)
             what = kind or "of no known kind" if array.size == 1 else f"{array.size} elements"
             problem = f"output '{name}' is {what}, and {wanted} was asked for"
         if self.or_json:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+import numpy as np
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
@@ -13,6 +14,8 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.rest.json_tensor import with_literals
 from kserve_v2.rest.json_values import as_lists, writable
+from kserve_v2.rest.large_json import Gaps, is_large, written
+from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.classification import highest
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
 
@@ -29,9 +32,9 @@ class AnswerForm:
     classes: int
     classified: Sequence[str]
 
-    def encode(self, response: InferResponse) -> bytes:
-        """A response as an object, its members in alphabetical order. Raises InvalidArgumentError for an output that
-        cannot be written as it was asked for.
+    def encode(self, response: InferResponse) -> Slices[Sequence[bytes]]:
+        """A response as an object, its members in alphabetical order, in parts. Raises InvalidArgumentError for an
+        output that cannot be written as it was asked for.
         """
         document: dict[str, Any] = {
             "model_name": response.model_name,
@@ -40,28 +43,33 @@ class AnswerForm:
         if response.id:
             document["id"] = response.id
         document.update(response.parameters)
+        gaps = Gaps()
         for name, array in response.outputs.items():
-            document[name] = (
-                self._classes(name, array) if name in self.classified else self._value(name, array)
-            )
+            if name in self.classified:
+                document[name] = self._classes(name, array)
+                continue
+            value = self._value(name, writable(array))
+            if isinstance(value, np.ndarray):
+                value = gaps.gap((yield from written(value))) if is_large(value) else as_lists(value)
+            document[name] = value
         text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)
         # orjson writes null for NaN and the infinities; see `codec`.
         if b"null" in text:
             literal = {name: with_literals(value) for name, value in document.items()}
             text = orjson.dumps(literal, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)
-        return text
+        return gaps.fill(text)
 
-    def _value(self, name: str, array: Array) -> Any:
-        written = writable(array)
+    def _value(self, name: str, written: Array) -> Any:
+        """What an output is written as: an array, or an element of it."""
         if not self.layout.by_shape:
             # As Triton: a tensor of one element is that element.
             flat = written.reshape(-1)
-            return flat[0] if flat.size == 1 else as_lists(flat)
+            return flat[0] if flat.size == 1 else flat
         if self._hides_rows(written):
             written = written[0]
         declared = self.model.signature.outputs.get(name)
         single = declared is not None and written.size == 1 and set(declared.dims) <= {1}
-        return written.reshape(-1)[0] if single and not self.layout.rows else as_lists(written)
+        return written.reshape(-1)[0] if single and not self.layout.rows else written
 
     def _hides_rows(self, array: Array) -> bool:
         """Whether an output is written without its batch dimension."""

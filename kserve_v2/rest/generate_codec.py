@@ -1,6 +1,6 @@
 """Requests by name: members of a JSON object are inputs and parameters. So are files and the fields of forms."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,18 @@ class Said:
     layout: Layout = field(default_factory=Layout)
 
 
-def read_json(body: bytes | bytearray | memoryview, signature: ModelSignature) -> Said:
-    """Read a body in JSON. A member that is called like an input is that input; all others are parameters, and so are
-    the members of an object called `parameters`.
+def members(document: Any) -> Iterable[tuple[dict[str, Any], str]]:
+    """The places for large lists of numbers; see `large_json.Places`."""
+    return ((document, name) for name in document) if isinstance(document, dict) else ()
+
+
+def read_json(body: bytes | bytearray | memoryview, signature: ModelSignature, document: Any = None) -> Said:
+    """Read a body in JSON, or its `document` if that has been parsed. A member that is called like an input is that
+    input; all others are parameters, and so are the members of an object called `parameters`.
 
     Raises InvalidArgumentError that names the member.
     """
-    document = parse_json(body)
+    document = parse_json(body) if document is None else dict(document)
     if not isinstance(document, dict):
         raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
     said = Said()

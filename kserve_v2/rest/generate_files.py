@@ -4,6 +4,8 @@ They are for inputs of BYTES, which get them as they are. Nothing is guessed: wh
 name of its field, or by there being one alone.
 """
 
+from typing import Any
+
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.file_kinds import FILE_TYPES, kind_of_file
 from kserve_v2.rest.generate_codec import Said, read_json
@@ -26,10 +28,14 @@ def is_file(content_type: bytes) -> bool:
     return content_type.lower().lstrip().startswith(_FILES_AND_FORMS)
 
 
-def read_body(body: bytes | bytearray | memoryview, content_type: bytes, signature: ModelSignature) -> Said:
-    """What a body says: a file or a form if its type is one of those, else JSON. Raises InvalidArgumentError that names
-    the field.
+def read_body(
+    body: bytes | bytearray | memoryview, content_type: bytes, signature: ModelSignature, document: Any = None
+) -> Said:
+    """What a body says: a file or a form if its type is one of those, else JSON, of which `document` may have been
+    parsed. Raises InvalidArgumentError that names the field.
     """
+    if document is not None:
+        return read_json(body, signature, document)
     if not is_file(content_type):
         return _read_json(body, content_type, signature)
     kind = _kind(content_type)

@@ -10,7 +10,14 @@ from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError, shape_text
 from kserve_v2.messages import InferRequest
-from kserve_v2.rest.json_tensor import check_types, decode_json_data, numbers_array
+from kserve_v2.rest.json_tensor import (
+    Elements,
+    Numbers,
+    check_types,
+    decode_json_data,
+    numbers_array,
+    types_of,
+)
 from kserve_v2.rest.json_values import bytes_of, flatten_nested
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.announced import AnnouncedInput
@@ -37,7 +44,8 @@ def decode_value(
     written. Raises InvalidArgumentError that names the input.
     """
     batched = signature.max_batch_size > 0
-    if isinstance(value, list):
+    elements: Elements
+    if isinstance(value, list | Numbers):
         elements, sizes = flatten_nested(value, tensor.name)
     else:
         elements, sizes = [value], ()
@@ -54,9 +62,9 @@ def decode_value(
     return _array(announced, elements, layout)
 
 
-def _array(announced: AnnouncedInput, elements: list[Any], layout: Layout) -> Array:
+def _array(announced: AnnouncedInput, elements: Elements, layout: Layout) -> Array:
     name, datatype = announced.name, announced.datatype
-    types = set(map(type, elements))
+    types = types_of(elements)
     if datatype is BYTES:
         if types <= {str}:
             return decode_json_data(announced, elements)

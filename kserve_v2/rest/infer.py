@@ -1,7 +1,8 @@
 """`infer`: one request, one answer, in JSON or with binary tensors; and the operation as ASGI sees it."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from starlette.types import Send
@@ -16,10 +17,12 @@ from kserve_v2.rest.codec import Body, EncodedResponse, ResponseFormat, decode_r
 from kserve_v2.rest.compression import choose_encoding, compressed, decompress, decompressed
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHead
-from kserve_v2.rest.large_json import Gaps, is_large, parse_large, written
+from kserve_v2.rest.large_json import Gaps, Places, data_of_inputs, is_large, parse_large, written
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slices, at_once
+
+T = TypeVar("T")
 
 _JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
@@ -113,6 +116,10 @@ class Prepared(NamedTuple):
     document: Any
 
 
+def _places(model: LoadedModel) -> Places | None:
+    return None if model.signature.verbatim else data_of_inputs
+
+
 def prepare(
     service: Inference,
     head: Call | InferHead,
@@ -121,9 +128,12 @@ def prepare(
     room: Room,
     *,
     accepted: bool = False,
+    streams: bool = False,
+    places: Callable[[LoadedModel], Places | None] = _places,
 ) -> Slices[Prepared] | None:
     """What is done with a body in slices before it is decoded; None for nothing, as with nearly all. `room`: for what
-    comes of it. `accepted`: see `Inference.acquire`.
+    comes of it. `accepted`: see `Inference.acquire`. `streams`: see `decode`. `places`: for large lists in its JSON;
+    None if it is not to be read.
     """
     encoding = head.headers.get(b"content-encoding")
     header_length = head.headers.get(b"inference-header-content-length")
@@ -134,20 +144,50 @@ def prepare(
     except ServingError:
         # It is said, or waited for, when the request is decoded.
         return None
-    verbatim = model.signature.verbatim
-    if model.decoupled and not verbatim:
+    if model.decoupled and not (streams or model.signature.verbatim):
         # It is refused, whatever its body is.
         return None
-    json = header_length is None and not verbatim
-    return _prepared(body, encoding or b"", max_request_bytes, room, json=json)
+    found = places(model) if header_length is None else None
+    return _prepared(body, encoding or b"", max_request_bytes, room, found)
 
 
-def _prepared(body: Body, encoding: bytes, limit: int, room: Room, *, json: bool) -> Slices[Prepared]:
+def _prepared(body: Body, encoding: bytes, limit: int, room: Room, places: Places | None) -> Slices[Prepared]:
     plain = yield from decompressed(body, encoding, limit, room)
     document = None
-    if json and len(plain) >= LARGE_BYTES:
-        document = yield from parse_large(plain, room=room)
+    if places is not None and len(plain) >= LARGE_BYTES:
+        document = yield from parse_large(plain, room=room, places=places)
     return Prepared(plain, document)
+
+
+def plain_body(call: Call, limit: int) -> Body:
+    """The body of a call without its encoding, at once. `limit`: see `decompress`, and raises as that."""
+    return decompress(call.body, call.headers.get(b"content-encoding", b""), limit)
+
+
+async def decoded(
+    service: Inference,
+    call: Call,
+    max_request_bytes: int,
+    decode: Callable[[Prepared | None], T],
+    *,
+    streams: bool = False,
+    places: Callable[[LoadedModel], Places | None] = _places,
+) -> T:
+    """What `decode` makes of a call's body, once that is prepared; see `prepare`. While its turns are waited for, it
+    counts as in flight, as it did while it was read. Gives way to the loop before `decode`, and not behind it.
+    """
+    held = Share(service.inflight)
+    try:
+        slices = prepare(
+            service, call, call.body, max_request_bytes, held.hold_if_room, streams=streams, places=places
+        )
+        prepared = None
+        if slices is not None:
+            held.hold(len(call.body))
+            prepared = await service.slicer.finish(slices)
+        return decode(prepared)
+    finally:
+        held.give_back()
 
 
 def is_long(response: InferResponse, asked: Asked) -> bool:
@@ -171,6 +211,14 @@ def _in_json(response_format: ResponseFormat, name: str) -> bool:
 
 def answer_in_slices(response: InferResponse, asked: Asked) -> Slices[Answer]:
     """As `answer` of what `encode` returns, in slices."""
+    text, encoded = yield from encode_in_slices(response, asked)
+    return (yield from written_answer(text, encoded, asked.accept_encoding))
+
+
+def encode_in_slices(
+    response: InferResponse, asked: Asked
+) -> Slices[tuple[Sequence[bytes], EncodedResponse]]:
+    """What `encode` returns, in slices, and its JSON in parts."""
     model, form = asked.model, asked.response_format
     gaps = Gaps()
     lists: dict[str, orjson.Fragment] = {}
@@ -179,9 +227,9 @@ def answer_in_slices(response: InferResponse, asked: Asked) -> Slices[Answer]:
     else:
         for name, array in response.outputs.items():
             if _in_json(form, name) and is_large(array):
-                lists[name] = gaps.gap((yield from written(array)))
+                lists[name] = gaps.gap((yield from written(array.reshape(-1))))
         encoded = encode_response(response, form, model.labels, batched=model.batched, written=lists)
-    return (yield from _answer(gaps.fill(encoded.header), encoded, asked.accept_encoding))
+    return gaps.fill(encoded.header), encoded
 
 
 def encode(response: InferResponse, asked: Asked) -> EncodedResponse:
@@ -194,11 +242,13 @@ def encode(response: InferResponse, asked: Asked) -> EncodedResponse:
 
 def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
     """The answer whose body is `encoded`, compressed if the client asks for that."""
-    return at_once(_answer((encoded.header,), encoded, accept_encoding))
+    return at_once(written_answer((encoded.header,), encoded, accept_encoding))
 
 
-def _answer(text: Sequence[bytes], encoded: EncodedResponse, accept_encoding: bytes | None) -> Slices[Answer]:
-    """`text`: the header of `encoded`, in parts."""
+def written_answer(
+    text: Sequence[bytes], encoded: EncodedResponse, accept_encoding: bytes | None
+) -> Slices[Answer]:
+    """The answer whose body is `encoded`, compressed if the client asks for that. `text`: its JSON, in parts."""
     headers = [_JSON]
     if encoded.binary:
         headers = [_BINARY, (b"inference-header-content-length", b"%d" % sum(map(len, text)))]
@@ -253,18 +303,7 @@ class Infer:
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request asks for."""
-        # While its turns are waited for, a body counts as in flight, as it did while it was read.
-        held = Share(self._service.inflight)
-        try:
-            slices = prepare(self._service, call, call.body, self._max_request_bytes, held.hold_if_room)
-            prepared = None
-            if slices is not None:
-                held.hold(len(call.body))
-                prepared = await self._slicer.finish(slices)
-            asked = begin(self._service, call, self._max_request_bytes, prepared=prepared)
-            del prepared
-        finally:
-            held.give_back()
+        asked = await decoded(self._service, call, self._max_request_bytes, partial(self._begin, call))
         response = await infer(asked.model, asked.request)
         if call.access is not None:
             call.access.executed(response)
@@ -273,6 +312,9 @@ class Infer:
         else:
             found = answer(encode(response, asked), asked.accept_encoding)
         await send_answer(found, call, send)
+
+    def _begin(self, call: Call, prepared: Prepared | None) -> Asked:
+        return begin(self._service, call, self._max_request_bytes, prepared=prepared)
 
 
 async def send_answer(found: Answer, call: Call, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.rest.json_text import parse_json
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import (
     BF16,
@@ -51,42 +53,65 @@ _UNPARSABLE = "Unable to parse 'data': "
 
 
 class Numbers:
-    """A list of numbers, in lists of any nesting, as it stands in a request: flat, and not Python's."""
+    """A list of numbers, or of booleans, in lists of any nesting, as it stands in a request: flat, and not Python's."""
 
-    def __init__(self, text: memoryview, pieces: list[Array], types: set[type]) -> None:
-        """`text`: as it was sent. `pieces`: of 64-bit integers, and where a float is among them of doubles. `types`:
-        that the JSON parser has made of the elements.
+    def __init__(
+        self, text: memoryview, pieces: list[Array], types: set[type], sizes: tuple[int, ...] | None = None
+    ) -> None:
+        """`text`: as it was sent. `pieces`: of 64-bit integers, where a float is among them of doubles, or of booleans.
+        `types`: that the JSON parser has made of the elements. `sizes`: of the lists of each level; None if those of
+        one level differ.
         """
         self.types = types
+        self.sizes = sizes
         self._text = text
         self._pieces = pieces
 
     def __len__(self) -> int:
         return sum(map(len, self._pieces))
 
+    def __iter__(self) -> Iterator[Any]:
+        """The elements, for those who look for what is wrong with them."""
+        return iter(flatten(self.lists())[0])
+
     def array(self, datatype: Datatype) -> Array | None:
         """A flat array of a datatype that takes the types; None if an element has no place in it."""
         whole = np.empty(len(self), datatype.dtype)
         at = 0
-        for piece in self._pieces:
-            if datatype.dtype.kind in "iu":
-                limits = np.iinfo(datatype.dtype)
-                if len(piece) and not (limits.min <= int(piece.min()) and int(piece.max()) <= limits.max):
-                    return None
-            # Python's integers become doubles first, too.
-            numbers = piece.astype(np.float64) if datatype is FP32 else piece
-            try:
-                with np.errstate(over="raise"):
-                    whole[at : at + len(piece)] = numbers
-            except FloatingPointError:
-                return None
-            at += len(piece)
+        try:
+            for piece in self._pieces:
+                whole[at : at + len(piece)] = _cast(piece, datatype)
+                at += len(piece)
+        except (FloatingPointError, OverflowError):
+            return None
         return whole
 
-    def flat(self) -> list[Any]:
-        """The elements, for those who look for what is wrong with them."""
-        elements, _ = flatten(orjson.loads(self._text))
-        return elements
+    def lists(self) -> list[Any]:
+        """As the JSON parser has it."""
+        found: list[Any] = parse_json(self._text)
+        return found
+
+
+Elements = list[Any] | Numbers
+"""Of a tensor, one after the other."""
+
+
+def types_of(elements: Elements) -> set[type]:
+    """What the JSON parser has made of them."""
+    return elements.types if isinstance(elements, Numbers) else set(map(type, elements))
+
+
+def _cast(piece: Array, datatype: Datatype) -> Array:
+    """Numbers in a datatype. Raises OverflowError or FloatingPointError for one that has no place in it."""
+    if datatype in (FP16, BF16):
+        return _half_precision(piece, datatype)
+    if datatype.dtype.kind in "iu" and len(piece):
+        limits = np.iinfo(datatype.dtype)
+        if not (limits.min <= int(piece.min()) and int(piece.max()) <= limits.max):
+            raise OverflowError
+    with np.errstate(over="raise"):
+        # Python's integers become doubles first, too.
+        return (piece.astype(np.float64) if datatype is FP32 else piece).astype(datatype.dtype)
 
 
 def decode_plain_numbers(data: Any, datatype: Any, shape: Any) -> Array | None:
@@ -117,17 +142,11 @@ def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
             f"receiving {datatype.name} data via JSON is not supported. "
             f"Please use the binary data format for input {name}"
         )
-    if isinstance(data, Numbers):
-        _check_elements(len(data), data.types, announced)
-        if datatype is not BYTES and (array := data.array(datatype)) is not None:
-            return array.reshape(announced.shape)
-        # Something is wrong with one of them.
-        data = data.flat()
-    if not isinstance(data, list):
+    if not isinstance(data, list | Numbers):
         raise InvalidArgumentError(
             f"Unable to parse 'data': attempt to access JSON non-array as array (input '{name}')"
         )
-    flat, types = flatten(data)
+    flat, types = (data, data.types) if isinstance(data, Numbers) else flatten(data)
     _check_elements(len(flat), types, announced)
     if datatype is BYTES:
         return bytes_array(announced, [text.encode() for text in flat])
@@ -190,10 +209,14 @@ def json_types(datatype: Datatype) -> set[type]:
     return _JSON_TYPES[_kind(datatype)][0]
 
 
-def numbers_array(flat: list[Any], datatype: Datatype, name: str, prefix: str = _UNPARSABLE) -> Array:
+def numbers_array(flat: Elements, datatype: Datatype, name: str, prefix: str = _UNPARSABLE) -> Array:
     """A flat array of numbers whose types fit `datatype`. Raises InvalidArgumentError that names one that has no place
     in it. Infinity has one in FP32 and its kin, where it is what was sent. `prefix`: how the error begins.
     """
+    if isinstance(flat, Numbers):
+        if (array := flat.array(datatype)) is not None:
+            return array
+        flat = list(flat)
     try:
         if datatype in (FP16, BF16):
             return _half_precision(flat, datatype)
@@ -204,7 +227,7 @@ def numbers_array(flat: list[Any], datatype: Datatype, name: str, prefix: str = 
         raise _out_of_range(flat, datatype, name, prefix) from None
 
 
-def _half_precision(flat: list[Any], datatype: Datatype) -> Array:
+def _half_precision(flat: list[Any] | Array, datatype: Datatype) -> Array:
     """FP16 or BF16. Raises OverflowError for a finite number that would become infinite."""
     double = np.array(flat, np.float64)
     with np.errstate(over="ignore"):

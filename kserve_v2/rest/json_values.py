@@ -7,7 +7,7 @@ import numpy as np
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.base64_tensor import decode_base64
-from kserve_v2.rest.json_tensor import JSON_DTYPES
+from kserve_v2.rest.json_tensor import JSON_DTYPES, Elements, Numbers
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.tensors.json_request import text_or_base64
 
@@ -15,10 +15,14 @@ B64 = "b64"
 """The member of an object that stands for bytes."""
 
 
-def flatten_nested(value: list[Any], name: str) -> tuple[list[Any], tuple[int, ...]]:
+def flatten_nested(value: Elements, name: str) -> tuple[Elements, tuple[int, ...]]:
     """The elements of lists in lists, and the sizes of the lists of each level. Raises InvalidArgumentError if those of
     one level differ.
     """
+    if isinstance(value, Numbers):
+        if value.sizes is not None:
+            return value, value.sizes
+        value = value.lists()
     sizes = [len(value)]
     elements = value
     while list in (types := set(map(type, elements))):

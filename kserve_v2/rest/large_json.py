@@ -1,31 +1,33 @@
-"""Large JSON, read and written in slices. Nearly all of it are numbers, in `data`: those are cut into pieces at commas,
+"""Large JSON, read and written in slices. Nearly all of it are numbers, in lists: those are cut into pieces at commas,
 and each piece is JSON of its own. What is of any other form, right or wrong, is left to those who read it in one go.
 """
 
+import json
 import re
 import secrets
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from math import prod
 from typing import Any
 
 import numpy as np
 import orjson
 
-from kserve_v2.rest.json_tensor import JSON_DTYPES, Numbers, flatten, with_literals
-from kserve_v2.rest.json_text import check_depth
+from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.rest.json_tensor import JSON_DTYPES, Numbers, flatten
+from kserve_v2.rest.json_text import check_depth, parse_unusual_json
 from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, any_room
 from kserve_v2.tensors.datatypes import Array
 
-_KEY = b'"data"'
-# What stands before and behind a key. What matches in text that is JSON is the key of an object, not part of a string.
-_BEFORE = re.compile(rb"[{,][ \t\r\n]*\Z")
-_BEHIND = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\[")
-_MOST_BLANKS = 64
 _BLANKS = b" \t\r\n"
 
 # Numbers in a slice of an answer: each takes some ten bytes.
 _SLICE_NUMBERS = SLICE_BYTES // 8
+# To look whether all are finite takes so much less.
+_FINITE_NUMBERS = 64 * _SLICE_NUMBERS
 
-# So many keys with short lists, or none, are passed over in a slice.
-_SLICE_KEYS = 256
+# So many short lists, or none, are passed over in a slice.
+_SLICE_LISTS = 256
 
 # Deeper lists are for those who know how deep they may be.
 _MOST_DEPTH = 16
@@ -33,72 +35,77 @@ _MOST_DEPTH = 16
 # No number is longer, with the blanks around it.
 _MOST_NUMBER_BYTES = 4096
 
+# What a list of numbers is without its numbers, and the first letters of those that only Python's parser knows.
+_NO_STRUCTURE = bytes(set(range(256)) - set(b"[],"))
+_LITERAL = re.compile(rb"[NI]")
+
 _EXACT = (np.dtype(np.int64), np.dtype(np.float64))
+
+Places = Callable[[Any], Iterable[tuple[dict[str, Any], str]]]
+"""Where a document may have large lists of numbers: members of objects in it."""
+
+
+def data_of_inputs(document: Any) -> Iterable[tuple[dict[str, Any], str]]:
+    """The places for numbers in requests to infer."""
+    inputs = document.get("inputs") if type(document) is dict else None
+    return ((item, "data") for item in (inputs if type(inputs) is list else ()) if type(item) is dict)
 
 
 def parse_large(
-    text: bytes | bytearray | memoryview, slice_bytes: int = SLICE_BYTES, room: Room = any_room
+    text: bytes | bytearray | memoryview,
+    slice_bytes: int = SLICE_BYTES,
+    room: Room = any_room,
+    places: Places = data_of_inputs,
 ) -> Slices[Any]:
-    """The document in `text`, with Numbers in the place of large lists of numbers that are the `data` of an input. None
-    where that cannot be had in slices, or there is no `room` for them. `slice_bytes`: the size of lists that are large,
-    and of a slice.
+    """The document in `text`, with Numbers in `places` that have large lists of numbers. None where that cannot be had
+    in slices, or there is no `room` for them. `slice_bytes`: the size of lists that are large, and of a slice.
     """
-    text = memoryview(text).cast("B").toreadonly()
-    if isinstance(text.obj, bytes) and len(text.obj) == len(text):
-        whole = text.obj
-    elif room(len(text)):
-        whole = bytes(text)
-    else:
-        return None
+    if isinstance(text, memoryview):
+        if not room(len(text)):
+            return None
+        text = bytes(text)
+    view = memoryview(text).toreadonly()
     mark = secrets.token_hex(16)
     rest: list[bytes | memoryview] = []
     found: dict[str, Numbers] = {}
-    copied = at = keys = 0
-    while (at := whole.find(_KEY, at)) >= 0:
-        place = at
-        at += len(_KEY)
-        keys += 1
-        if keys % _SLICE_KEYS == 0:
+    copied = at = lists = 0
+    while (begin := text.find(b"[", at)) >= 0:
+        lists += 1
+        if lists % _SLICE_LISTS == 0:
             yield
-        begin = _list_behind(whole, place)
-        end = _end_of_numbers(whole, begin) if begin else 0
-        if end - begin < slice_bytes:
+        end, at = _numbers_behind(text, begin)
+        if end - begin <= slice_bytes:
             continue
         yield
-        numbers = yield from _numbers(text[begin - 1 : end + 1], slice_bytes, room)
+        numbers = yield from _numbers(view[begin:end], slice_bytes, room)
         if numbers is None:
             return None
         name = f"{mark}{len(found)}"
         found[name] = numbers
-        rest += (text[copied : begin - 1], b'"%b"' % name.encode())
-        copied = at = end + 1
+        # In a text it would be the end of that, and no JSON be left.
+        rest += (view[copied:begin], b'"%b"' % name.encode())
+        copied = at = end
     if not found:
         return None
     yield
-    small = b"".join((*rest, text[copied:]))
+    small = b"".join((*rest, view[copied:]))
     try:
         document = orjson.loads(small)
     except orjson.JSONDecodeError:
         return None
     check_depth(document, small)
-    return document if _put_back(document, found) else None
+    return document if _put_back(places(document), found) else None
 
 
-def _list_behind(text: bytes, at: int) -> int:
-    """Where the list begins, behind its bracket, that belongs to the key there; 0 if it is none."""
-    if not _BEFORE.search(text[max(0, at - _MOST_BLANKS) : at]):
-        return 0
-    behind = _BEHIND.match(text, at + len(_KEY), at + len(_KEY) + _MOST_BLANKS)
-    return behind.end() if behind else 0
-
-
-def _end_of_numbers(text: bytes, begin: int) -> int:
-    """Where the closing bracket of a list stands that has no texts or objects in it; before `begin` if nowhere."""
+def _numbers_behind(text: bytes | bytearray, begin: int) -> tuple[int, int]:
+    """Where a list ends, behind its closing bracket, if it begins there and has no texts or objects in it; and where to
+    look for the next one if it is not large. No byte is looked at for two lists.
+    """
     text_begins = text.find(b'"', begin)
     most = text_begins if text_begins >= 0 else len(text)
-    # Not beyond: where there are many lists, each would be searched for to the end of all.
     object_ends = text.find(b"}", begin, most)
-    return text.rfind(b"]", begin, object_ends if object_ends >= 0 else most)
+    most = object_ends if object_ends >= 0 else most
+    return text.rfind(b"]", begin, most) + 1, max(most, begin + 1)
 
 
 def _numbers(text: memoryview, slice_bytes: int, room: Room) -> Slices[Numbers | None]:
@@ -107,6 +114,7 @@ def _numbers(text: memoryview, slice_bytes: int, room: Room) -> Slices[Numbers |
     """
     pieces: list[Array] = []
     types: set[type] = set()
+    structure: list[bytes] = []
     depth = at = 0
     while at < len(text):
         end = at + slice_bytes
@@ -116,18 +124,38 @@ def _numbers(text: memoryview, slice_bytes: int, room: Room) -> Slices[Numbers |
         if end - at > slice_bytes + _MOST_NUMBER_BYTES:
             return None
         piece = bytes(text[at:end])
+        structure.append(piece.translate(None, _NO_STRUCTURE))
         before, depth = depth, depth + piece.count(b"[") - piece.count(b"]")
         ends_well = 0 <= depth < _MOST_DEPTH and (depth == 0) == (end == len(text))
         if not ends_well or _lacks_an_element(piece, first=at == 0, last=end == len(text)):
             return None
         parsed = _parsed(b"[" * before + piece + b"]" * depth)
-        if parsed is None or not room(parsed[0].nbytes):
+        if parsed is None or not room(parsed[0].nbytes + len(structure[-1])):
             return None
         pieces.append(parsed[0])
         types |= parsed[1]
+        if bool in types and len(types) > 1:
+            return None
         at = end + 1
         yield
-    return Numbers(text, pieces, types)
+    count = sum(map(len, pieces))
+    return Numbers(text, pieces, types, _sizes(b",".join(structure), count)) if count else None
+
+
+def _sizes(structure: bytes, count: int) -> tuple[int, ...] | None:
+    """The sizes of the lists of each level, of brackets and commas between `count` elements; None if those of one level
+    differ.
+    """
+    depth = len(structure) - len(structure.lstrip(b"["))
+    lists, sizes = b"", list[int]()
+    for level in range(1, depth + 1):
+        # The first list of the level, innermost first, has as many as fit into it.
+        size, left = divmod(structure.find(b"]" * level) + level - (depth - level) - 1, len(lists) + 1)
+        if size < 1 or left:
+            return None
+        lists = b"[%b%b]" % ((lists + b",") * (size - 1), lists)
+        sizes.insert(0, size)
+    return tuple(sizes) if lists == structure and prod(sizes) == count else None
 
 
 def _lacks_an_element(piece: bytes, *, first: bool, last: bool) -> bool:
@@ -139,21 +167,35 @@ def _lacks_an_element(piece: bytes, *, first: bool, last: bool) -> bool:
 def _parsed(text: bytes) -> tuple[Array, set[type]] | None:
     """The flat array of a list of numbers, and the types of its elements. None if something else is in it."""
     try:
-        elements, types = flatten(orjson.loads(text))
+        elements, types = flatten(_loaded(text))
         numbers = np.array(elements) if elements else np.empty(0, np.int64)
-    except (OverflowError, ValueError):
+    except (InvalidArgumentError, OverflowError, ValueError):
         return None
-    return (numbers, types) if types <= {int, float} and numbers.dtype in _EXACT else None
+    exact = types <= {int, float} and numbers.dtype in _EXACT
+    return (numbers, types) if exact or types == {bool} else None
 
 
-def _put_back(document: Any, found: dict[str, Numbers]) -> bool:
-    """Put the numbers where their marks stand. Returns whether all of them were `data` of an input."""
-    inputs = document.get("inputs") if type(document) is dict else None
-    for item in inputs if type(inputs) is list else ():
-        data = item.get("data") if type(item) is dict else None
-        if type(data) is str and data in found:
-            item["data"] = found.pop(data)
+def _loaded(text: bytes) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        if _LITERAL.search(text) is None:
+            raise
+        return parse_unusual_json(text, error)
+
+
+def _put_back(places: Iterable[tuple[dict[str, Any], str]], found: dict[str, Numbers]) -> bool:
+    """Put the numbers where their marks stand. Returns whether all of them were in `places`."""
+    for container, key in places:
+        value = container.get(key)
+        if type(value) is str and value in found:
+            container[key] = found.pop(value)
     return not found
+
+
+def slice_rows(numbers: int) -> int:
+    """How many rows are written in a slice, of so many numbers each."""
+    return max(1, _SLICE_NUMBERS // max(1, numbers))
 
 
 def is_large(array: Array) -> bool:
@@ -162,38 +204,58 @@ def is_large(array: Array) -> bool:
 
 
 def written(array: Array) -> Slices[list[bytes]]:
-    """A flat list of numbers, as `with_literals` has it, in pieces: nobody copies them together."""
-    flat = array.reshape(-1)
-    pieces: list[bytes] = []
-    for at in range(0, len(flat), _SLICE_NUMBERS):
-        part = flat[at : at + _SLICE_NUMBERS]
-        text = orjson.dumps(part, option=orjson.OPT_SERIALIZE_NUMPY)
-        if b"null" in text:
-            text = orjson.dumps(with_literals(part))
-        pieces.append((b",%b" if at else b"[%b") % text[1:-1])
+    """Lists in lists of numbers, as `with_literals` has them, in pieces: nobody copies them together."""
+    literal, flat = False, array.reshape(-1)
+    for at in range(0, array.size if array.dtype.kind == "f" else 0, _FINITE_NUMBERS):
+        literal = literal or not np.isfinite(flat[at : at + _FINITE_NUMBERS]).all()
         yield
+    return (yield from _written(array, literal))
+
+
+def _parts(array: Array) -> Iterable[Array]:
+    """An array of numbers cut along its first dimension, each part as large as a slice may be, or a row."""
+    rows = slice_rows(array[0].size)
+    bounds = pairwise([*range(0, len(array), rows), len(array)])
+    return (array[begin:end] for begin, end in bounds)
+
+
+def _written(array: Array, literal: bool) -> Slices[list[bytes]]:
+    pieces: list[bytes] = []
+    for part in _parts(array):
+        if part.size > _SLICE_NUMBERS:
+            inner = yield from _written(part[0], literal)
+        else:
+            inner = [_text(part, literal)[1:-1]]
+            yield
+        inner[0] = (b",%b" if pieces else b"[%b") % inner[0]
+        pieces += inner
     pieces.append(b"]")
     return pieces
+
+
+def _text(array: Array, literal: bool) -> bytes:
+    if literal:
+        return json.dumps(array.tolist(), separators=(",", ":")).encode()
+    return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class Gaps:
     """Where large lists stand in a text that is written without them."""
 
     def __init__(self) -> None:
-        self._name = secrets.token_hex(16)
+        self._mark = b""
         self._pieces: list[list[bytes]] = []
 
     def gap(self, pieces: list[bytes]) -> orjson.Fragment:
         """What stands for a list, in the order of the text."""
+        self._mark = self._mark or b'"%b"' % secrets.token_hex(16).encode()
         self._pieces.append(pieces)
         return orjson.Fragment(self._mark)
 
-    @property
-    def _mark(self) -> bytes:
-        return b'"%b"' % self._name.encode()
-
     def fill(self, text: bytes) -> list[bytes]:
         """The text with the lists."""
+        if not self._pieces:
+            return [text]
         first, *more = text.split(self._mark)
         parts = [first]
         for pieces, behind in zip(self._pieces, more, strict=True):

@@ -11,6 +11,8 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.json_tensor import with_literals
 from kserve_v2.rest.json_values import B64, as_lists, writable
+from kserve_v2.rest.large_json import Gaps, is_large, slice_rows, written
+from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.datatypes import BYTES, Array
 
 _BYTES_SUFFIX = "_bytes"
@@ -19,14 +21,26 @@ _BYTES_SUFFIX = "_bytes"
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
-def encode_predictions(response: InferResponse, *, by_row: bool) -> bytes:
-    """The body of an answer. Raises InvalidArgumentError for outputs that have no common rows, if they go `by_row`."""
+def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Sequence[bytes]]:
+    """The body of an answer, in parts. Raises InvalidArgumentError for outputs that have no common rows, if they go
+    `by_row`.
+    """
     arrays = {name: _written(name, array) for name, array in response.outputs.items()}
     if by_row:
         _check_rows(arrays)
+    gaps = Gaps()
+    values: dict[str, Any] = {}
+    if by_row and len(arrays) != 1:
+        values[""] = gaps.gap((yield from _rows(arrays)))
+    else:
+        for name, array in arrays.items():
+            values[name] = gaps.gap((yield from written(array))) if is_large(array) else as_lists(array)
+    document: dict[str, Any] = {}
     for literal in (False, True):
-        value = _predictions(arrays, literal) if by_row else _outputs(arrays, literal)
-        document = {"predictions" if by_row else "outputs": value}
+        shown = {name: with_literals(value) for name, value in values.items()} if literal else values
+        document["predictions" if by_row else "outputs"] = (
+            next(iter(shown.values())) if len(shown) == 1 else shown
+        )
         if response.parameters:
             # Neither of the two servers has them, but they would be lost.
             document["parameters"] = {name: with_literals(each) for name, each in response.parameters.items()}
@@ -34,7 +48,7 @@ def encode_predictions(response: InferResponse, *, by_row: bool) -> bytes:
         # orjson writes null for NaN and the infinities, and nothing else in an answer is null.
         if b"null" not in text:
             break
-    return text
+    return gaps.fill(text)
 
 
 def _written(name: str, array: Array) -> Array:
@@ -60,20 +74,31 @@ def _check_rows(arrays: Mapping[str, Array]) -> None:
             )
 
 
-def _predictions(arrays: Mapping[str, Array], literal: bool) -> Any:
-    if len(arrays) == 1:
-        return _outputs(arrays, literal)
-    columns = [_rows(array, literal) for array in arrays.values()]
-    return [dict(zip(arrays, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def _rows(array: Array, literal: bool) -> Sequence[Any]:
-    rows: Sequence[Any] = as_lists(array)
-    return [with_literals(row) for row in rows] if literal else rows
-
-
-def _outputs(arrays: Mapping[str, Array], literal: bool) -> Any:
-    values = {name: as_lists(array) for name, array in arrays.items()}
-    if literal:
-        values = {name: with_literals(value) for name, value in values.items()}
-    return next(iter(values.values())) if len(values) == 1 else values
+def _rows(arrays: Mapping[str, Array]) -> Slices[list[bytes]]:
+    """An object for each row, with its part of each output."""
+    count = min(map(len, arrays.values()), default=0)
+    at_once = slice_rows(sum(array[:1].size for array in arrays.values()))
+    for literal in (False, True):
+        parts = [b""]
+        for start in range(0, count, at_once):
+            gaps, rows = Gaps(), list[dict[str, Any]]()
+            columns = [as_lists(array[start : start + at_once]) for array in arrays.values()]
+            for row in zip(*columns, strict=True):
+                rows.append({})
+                for name, value in zip(arrays, row, strict=True):
+                    large = isinstance(value, np.ndarray) and is_large(value)
+                    rows[-1][name] = (
+                        gaps.gap((yield from written(value)))
+                        if large
+                        else with_literals(value)
+                        if literal
+                        else value
+                    )
+            text = orjson.dumps(rows, option=_OPTIONS)[1:-1]
+            if not literal and b"null" in text:
+                break
+            parts += (b"," if start else b"[", *gaps.fill(text))
+            yield
+        else:
+            break
+    return [*parts, b"]" if count else b"[]"]

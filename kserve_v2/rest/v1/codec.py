@@ -4,7 +4,7 @@ The texts of the errors are TF Serving's where it has one
 (https://github.com/tensorflow/serving/blob/master/tensorflow_serving/util/json_tensor.cc).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -12,7 +12,7 @@ import orjson
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest
 from kserve_v2.net.limits import check_dimensions
-from kserve_v2.rest.json_tensor import json_types, numbers_array
+from kserve_v2.rest.json_tensor import Elements, Numbers, json_types, numbers_array, types_of
 from kserve_v2.rest.json_values import B64, bytes_of, flatten_nested
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.v1.flavours import Manners
@@ -48,6 +48,15 @@ class Decoded(NamedTuple):
 
     request: InferRequest
     by_row: bool
+
+
+def values(document: Any) -> Iterable[tuple[dict[str, Any], str]]:
+    """The places for large lists of numbers; see `large_json.Places`."""
+    if isinstance(document, dict):
+        yield document, _INSTANCES
+        yield document, _INPUTS
+        if isinstance(inputs := document.get(_INPUTS), dict):
+            yield from ((inputs, name) for name in inputs)
 
 
 def decode_predict(document: Any, signature: ModelSignature, version: str, manners: Manners) -> Decoded:
@@ -108,13 +117,13 @@ def add_parameters(document: Mapping[str, Any], request: InferRequest) -> None:
 # --- which value is whose -----------------------------------------------------------------------------------------
 
 
-def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, list[Any]]:
+def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Elements]:
     """The values of each input, one for each instance."""
-    if not isinstance(instances, list):
+    if not isinstance(instances, list | Numbers):
         raise InvalidArgumentError(manners.no_list)
     if not instances:
         raise InvalidArgumentError("No values in 'instances' array")
-    if _is_row(instances[0]):
+    if isinstance(instances, list) and _is_row(instances[0]):
         return columns_of(instances, signature)
     if len(signature.inputs) != 1:
         inputs = ", ".join(signature.inputs)
@@ -186,7 +195,10 @@ def decode_tensor(value: Any, tensor: TensorSignature, signature: ModelSignature
     """A value, or lists in lists of values, as a tensor of the shape that it has. Whether that is the model's, is
     checked where all requests are. One value for each row is enough where a row has one element.
     """
-    elements, sizes = flatten_nested(value, tensor.name) if isinstance(value, list) else ([value], ())
+    elements: Elements
+    elements, sizes = (
+        flatten_nested(value, tensor.name) if isinstance(value, list | Numbers) else ([value], ())
+    )
     check_dimensions(sizes, tensor.name)
     array = _elements(elements, tensor)
     row = tensor.dims if signature.max_batch_size else tensor.dims[1:]
@@ -195,10 +207,10 @@ def decode_tensor(value: Any, tensor: TensorSignature, signature: ModelSignature
     return array.reshape(sizes)
 
 
-def _elements(elements: list[Any], tensor: TensorSignature) -> Array:
+def _elements(elements: Elements, tensor: TensorSignature) -> Array:
     """A flat array. Raises InvalidArgumentError for an element of another type."""
     datatype, name = tensor.datatype, tensor.name
-    types = set(map(type, elements))
+    types = types_of(elements)
     if datatype is BYTES:
         if not types <= {str, dict}:
             raise _mistyped(elements, {str, dict}, tensor)
@@ -209,7 +221,7 @@ def _elements(elements: list[Any], tensor: TensorSignature) -> Array:
     return numbers_array(elements, datatype, name, "")
 
 
-def _mistyped(elements: list[Any], wanted: set[type], tensor: TensorSignature) -> InvalidArgumentError:
+def _mistyped(elements: Elements, wanted: set[type], tensor: TensorSignature) -> InvalidArgumentError:
     number, wrong = next((n, each) for n, each in enumerate(elements) if type(each) not in wanted)
     return InvalidArgumentError(
         f"JSON Value: {_shown(wrong)} Type: {_JSON_KINDS[type(wrong)]} is not of expected type: "

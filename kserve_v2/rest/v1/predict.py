@@ -1,6 +1,7 @@
 """`POST /v1/models/M[/versions/N|/labels/L]:predict`, and the verbs beside it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from starlette.types import Send
@@ -10,12 +11,12 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.codec import Body, EncodedResponse
-from kserve_v2.rest.compression import decompress
 from kserve_v2.rest.endpoint import Call, Operation
-from kserve_v2.rest.infer import answer, send_answer
+from kserve_v2.rest.infer import Answer, Prepared, decoded, plain_body, send_answer, written_answer
 from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.large_json import Places
 from kserve_v2.rest.v1.answer import encode_predictions
-from kserve_v2.rest.v1.codec import Decoded, decode_predict
+from kserve_v2.rest.v1.codec import Decoded, decode_predict, values
 from kserve_v2.rest.v1.examples import (
     CLASSIFY,
     REGRESS,
@@ -28,6 +29,10 @@ from kserve_v2.rest.v1.examples import (
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.rest.v1.handlers import gets_bodies, hand_over
 from kserve_v2.scheduling.replies import infer
+from kserve_v2.scheduling.slices import Slices
+
+# What is not in the parts of an answer.
+_ALL_TEXT = EncodedResponse(b"", ())
 
 
 class Predict:
@@ -41,32 +46,40 @@ class Predict:
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request has."""
-        model = one_answer(self._service, call, self._manners)
-        body = _body(call, self._max_request_bytes)
-        if gets_bodies(model):
-            await hand_over(self._service, call, model, body, send, explain=False)
+        decode = partial(self._decode, call)
+        model, found = await decoded(self._service, call, self._max_request_bytes, decode, places=_places)
+        if not isinstance(found, Decoded):
+            await hand_over(self._service, call, model, found, send, explain=False)
             return
-        model, (request, by_row) = self._decode(call, model, body)
-        call.body = b""
-        response = await _answered(self._service, call, model, request)
-        text = encode_predictions(response, by_row=by_row)
-        await send_answer(answer(EncodedResponse(text, ()), call.headers.get(b"accept-encoding")), call, send)
+        response = await _answered(self._service, call, model, found.request)
+        await _send(self._service, encode_predictions(response, by_row=found.by_row), call, send)
 
-    def _decode(self, call: Call, model: LoadedModel, body: Body) -> tuple[LoadedModel, Decoded]:
-        """A request, and the model that answers it."""
-        document = parse_json(body)
+    def _decode(self, call: Call, prepared: Prepared | None) -> tuple[LoadedModel, Decoded | Body]:
+        """A request, or the body of one to a handler, and the model that answers it."""
+        model = one_answer(self._service, call, self._manners, accepted=prepared is not None)
+        body, document = prepared or (plain_body(call, self._max_request_bytes), None)
+        if gets_bodies(model):
+            return model, body
+        document = parse_json(body) if document is None else document
         decoded = decode_predict(document, model.signature, call.version, self._manners)
         if model.splits:
             # What the body says decides. It is read again as the version that answers has it.
             model = self._service.route(model, decoded.request, call.all_headers)
             decoded = decode_predict(document, model.signature, call.version, self._manners)
+        call.body = b""
         return model, decoded
 
 
-def acquire(service: InferenceService, name: str, version: str, manners: Manners) -> LoadedModel:
+def _places(model: LoadedModel) -> Places | None:
+    return None if gets_bodies(model) else values
+
+
+def acquire(
+    service: InferenceService, name: str, version: str, manners: Manners, *, accepted: bool = False
+) -> LoadedModel:
     """The model that answers. Raises as `InferenceService.acquire`, in the words that clients of v1 know."""
     try:
-        return service.acquire(name, version)
+        return service.acquire(name, version, accepted=accepted)
     except NoVersionError:
         raise InvalidArgumentError(f"Unrecognized servable version label: {version}") from None
     except NotFoundError:
@@ -77,9 +90,11 @@ def acquire(service: InferenceService, name: str, version: str, manners: Manners
         raise NotFoundError(manners.unknown_model(name, version)) from None
 
 
-def one_answer(service: InferenceService, call: Call, manners: Manners) -> LoadedModel:
+def one_answer(
+    service: InferenceService, call: Call, manners: Manners, *, accepted: bool = False
+) -> LoadedModel:
     """The model that a call is for, which gives one answer. Raises as `acquire`."""
-    model = acquire(service, call.model_name, call.version, manners)
+    model = acquire(service, call.model_name, call.version, manners, accepted=accepted)
     if model.splits:
         model = service.route(model, None, call.all_headers)
     if model.signature.verbatim:
@@ -95,8 +110,14 @@ def one_answer(service: InferenceService, call: Call, manners: Manners) -> Loade
     return model
 
 
-def _body(call: Call, limit: int) -> Body:
-    return decompress(call.body, call.headers.get(b"content-encoding", b""), limit)
+async def _send(service: InferenceService, text: Slices[Sequence[bytes]], call: Call, send: Send) -> None:
+    """Send an answer with that body."""
+
+    def found() -> Slices[Answer]:
+        parts = yield from text
+        return (yield from written_answer(parts, _ALL_TEXT, call.headers.get(b"accept-encoding")))
+
+    await send_answer(await service.slicer.finish(found()), call, send)
 
 
 async def _answered(
@@ -122,11 +143,19 @@ class Explain:
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send what the handler has to explain its answer by."""
-        if not gets_bodies(acquire(self._service, call.model_name, call.version, self._manners)):
-            raise UnsupportedError(f"model '{call.model_name}' has no explainer")
-        model = one_answer(self._service, call, self._manners)
-        body = _body(call, self._max_request_bytes)
+        model, body = await decoded(
+            self._service, call, self._max_request_bytes, partial(self._decode, call), places=lambda _: None
+        )
         await hand_over(self._service, call, model, body, send, explain=True)
+
+    def _decode(self, call: Call, prepared: Prepared | None) -> tuple[LoadedModel, Body]:
+        accepted = prepared is not None
+        if not gets_bodies(
+            acquire(self._service, call.model_name, call.version, self._manners, accepted=accepted)
+        ):
+            raise UnsupportedError(f"model '{call.model_name}' has no explainer")
+        model = one_answer(self._service, call, self._manners, accepted=accepted)
+        return model, plain_body(call, self._max_request_bytes) if prepared is None else prepared.body
 
 
 class Examples:
@@ -143,20 +172,29 @@ class Examples:
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send a result for each example."""
-        model = one_answer(self._service, call, self._manners)
-        document = parse_json(_body(call, self._max_request_bytes))
+        model, request, output = await decoded(
+            self._service, call, self._max_request_bytes, partial(self._decode, call), places=lambda _: None
+        )
+        response = await _answered(self._service, call, model, request)
+        await _send(self._service, self._encode(response, output, model), call, send)
+
+    def _encode(self, response: InferResponse, output: str, model: LoadedModel) -> Slices[Sequence[bytes]]:
+        yield from ()
+        if self._verb == CLASSIFY:
+            return (encode_classes(response, output, model.labels[output]),)
+        return (encode_numbers(response, output),)
+
+    def _decode(self, call: Call, prepared: Prepared | None) -> tuple[LoadedModel, InferRequest, str]:
+        model = one_answer(self._service, call, self._manners, accepted=prepared is not None)
+        body = plain_body(call, self._max_request_bytes) if prepared is None else prepared.body
+        document = parse_json(body)
         request, output = self._request(document, call, model)
         if model.splits:
             # As in `Predict`.
             model = self._service.route(model, request, call.all_headers)
             request, output = self._request(document, call, model)
         call.body = b""
-        response = await _answered(self._service, call, model, request)
-        if self._verb == CLASSIFY:
-            text = encode_classes(response, output, model.labels[output])
-        else:
-            text = encode_numbers(response, output)
-        await send_answer(answer(EncodedResponse(text, ()), call.headers.get(b"accept-encoding")), call, send)
+        return model, request, output
 
     def _request(self, document: Any, call: Call, model: LoadedModel) -> tuple[InferRequest, str]:
         signature = model.signature

@@ -20,6 +20,7 @@ from kserve_v2.rest.v1.answer import encode_predictions
 from kserve_v2.rest.v1.codec import TF_DATATYPES, Decoded, decode_predict
 from kserve_v2.rest.v1.flavours import FLAVOURS
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.datatypes import BY_NAME, BYTES, DATATYPES, Array
 
 KSERVE, TF = FLAVOURS["kserve"], FLAVOURS["tfserving"]
@@ -190,7 +191,8 @@ def test_parameters_are_those_of_v2() -> None:
 
 def encoded(outputs: dict[str, Any], *, by_row: bool, **parameters: Any) -> str:
     """The text of an answer."""
-    return encode_predictions(InferResponse("m", "1", "", outputs, parameters), by_row=by_row).decode()
+    parts = at_once(encode_predictions(InferResponse("m", "1", "", outputs, parameters), by_row=by_row))
+    return b"".join(parts).decode()
 
 
 def texts(*elements: bytes, shape: tuple[int, ...] = (-1,)) -> Array:
