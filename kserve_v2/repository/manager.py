@@ -85,7 +85,7 @@ class ModelManager(ModelMap):
             self.residency,
             replicas,
         )
-        self._loader.in_use = self._directories
+        self._loader.in_use.look = self._directories
         # Those that were not loaded only because they are part of an ensemble.
         self._asked_for: set[str] = set()
         self._unready: set[str] = set()
@@ -353,8 +353,8 @@ class ModelManager(ModelMap):
         return model.busy and name not in self._loaded and (self._all_on_demand or name in self._evicted)
 
     def _directories(self) -> frozenset[Path]:
-        """Those of models that are loaded, or about to be."""
-        return frozenset(path for model in self._models.values() for path in model.directories)
+        """Those of models that are loaded, or about to be. On any thread."""
+        return frozenset(path for model in list(self._models.values()) for path in model.directories)
 
     def _release_changed(self, name: str) -> None:
         """Have the release of a model that is in force now be that by which requests are answered."""

@@ -3,7 +3,7 @@ replaced, though nothing else is asked of the server.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Iterable
 from concurrent.futures import Executor
 from pathlib import Path
 
@@ -14,9 +14,7 @@ from kserve_v2.repository.locations.locations import Locations
 class Cleaning:
     """Used on one event loop."""
 
-    def __init__(
-        self, locations: Locations | None, threads: Executor, in_use: Callable[[], Collection[Path]]
-    ) -> None:
+    def __init__(self, locations: Locations | None, threads: Executor, in_use: Iterable[Path]) -> None:
         """`threads`: those on which models are brought. `in_use`: the directories that stay."""
         self._locations = locations
         self._threads = threads
@@ -39,7 +37,7 @@ class Cleaning:
     def _begin(self, locations: Locations) -> None:
         self._timer = None
         loop = asyncio.get_running_loop()
-        loop.run_in_executor(self._threads, locations.clean, self._in_use()).add_done_callback(self._end)
+        loop.run_in_executor(self._threads, locations.clean, self._in_use).add_done_callback(self._end)
 
     def _end(self, cleaned: asyncio.Future[bool]) -> None:
         # What cannot be removed now may be next time.

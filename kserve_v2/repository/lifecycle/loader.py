@@ -3,7 +3,7 @@ waits for a load, and neither waits for a model that hangs while it is closed.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -49,6 +49,18 @@ from kserve_v2.scheduling.contained import call_on_thread
 from kserve_v2.scheduling.shared import Shared
 
 
+class InUse:
+    """The directories of models that are loaded, or about to be: they stay where they are. As they are whenever they
+    are asked for, on any thread: what fetches for minutes must not go by what was loaded when it began.
+    """
+
+    def __init__(self) -> None:
+        self.look: Callable[[], Collection[Path]] = tuple
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self.look())
+
+
 class Loader:
     """Reads directories, loads models and closes them. Used on the server's event loop alone."""
 
@@ -86,13 +98,9 @@ class Loader:
         self._bringers = ThreadPoolExecutor(load_threads, thread_name_prefix="model-location")
         # Who only looks waits for nothing that is being brought.
         self._lookers = ThreadPoolExecutor(2, thread_name_prefix="model-names")
-        self.in_use: Callable[[], Collection[Path]] = tuple
-        """The directories of models that are loaded, or about to be: they stay where they are."""
+        self.in_use = InUse()
         self.tidying = Tidying(OWN_MODULES)
-        self.cleaning = Cleaning(options.locations, self._bringers, self._directories_in_use)
-
-    def _directories_in_use(self) -> Collection[Path]:
-        return self.in_use()
+        self.cleaning = Cleaning(options.locations, self._bringers, self.in_use)
 
     async def scan(self, *, strict: bool = False) -> Snapshot:
         """All models of all repositories; see `scan.scan` and `scan_namespaces`. Those that could be brought to this
@@ -117,7 +125,7 @@ class Loader:
         """
         if self._options.locations is not None:
             loop = asyncio.get_running_loop()
-            await loop.run_in_executor(self._bringers, self._options.locations.refresh, self.in_use(), names)
+            await loop.run_in_executor(self._bringers, self._options.locations.refresh, self.in_use, names)
             self.cleaning.later()
 
     def outdated(self, name: str) -> str:
@@ -147,9 +155,7 @@ class Loader:
         loop = asyncio.get_running_loop()
         self.cleaning.later()
         if self._options.locations is not None and uploaded is None:
-            await loop.run_in_executor(
-                self._bringers, self._options.locations.materialize, name, self.in_use()
-            )
+            await loop.run_in_executor(self._bringers, self._options.locations.materialize, name, self.in_use)
         return await loop.run_in_executor(self._reader, self._read, name, override, uploaded)
 
     def _read(self, name: str, override: Override | None, uploaded: UploadedFolder | None) -> Candidate:

@@ -174,9 +174,10 @@ class ManagedModel:
 
     @property
     def directories(self) -> list[Path]:
-        """Where its versions lie that are loaded, and those that are wanted."""
-        wanted = [self._wanted.candidate.entry.path] if self._wanted is not None else []
-        return wanted + [record.model.path for record in self.records if record.model is not None]
+        """Where its versions lie that are loaded, and those that are wanted. On any thread."""
+        wanted, models = self._wanted, [record.model for record in list(self.records)]
+        paths = [wanted.candidate.entry.path] if wanted is not None else []
+        return paths + [model.path for model in models if model is not None]
 
     @property
     def busy(self) -> bool:

@@ -125,7 +125,7 @@ class Area:
             self.let_go(name)
         return before != content
 
-    def fall_back(self, name: str, in_use: Collection[Path]) -> None:
+    def fall_back(self, name: str, in_use: Iterable[Path]) -> None:
         """Of a model whose tree nobody uses, though another one of it is in use, show that again: what was not loaded
         before there was another content is not needed, and need not keep its room from that.
         """
@@ -203,7 +203,7 @@ class Area:
         """Whether there are trees that have been replaced."""
         return bool(self._replaced)
 
-    def prune(self, in_use: Collection[Path], *, at_once: bool = False) -> None:
+    def prune(self, in_use: Iterable[Path], *, at_once: bool = False) -> None:
         """Remove the trees that have been replaced and are not in use; `at_once`, also those that were replaced just
         now, and those of an earlier server. What is `in_use` may be a tree, or lie in one.
         """

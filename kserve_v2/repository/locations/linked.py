@@ -8,7 +8,7 @@ for in, and what a configuration may name.
 
 import hashlib
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
@@ -111,7 +111,7 @@ class LinkArea:
         self._folder = TemporaryFolder(MODELS)
         self._lock = RLock()
         self._area: Area | None = None
-        self.in_use: Collection[Path] = frozenset()
+        self.in_use: Iterable[Path] = ()
         """Directories of models that must stay, although there are newer ones."""
 
     @property

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
@@ -159,9 +159,9 @@ class Locations:
         if self._where.staging_dir is not None:
             self._staging.open()
 
-    def materialize(self, name: str, in_use: Collection[Path] = ()) -> None:
-        """Bring one model up to date, or take it away if it is gone. `in_use`: directories that must stay. Raises
-        ServingError.
+    def materialize(self, name: str, in_use: Iterable[Path] = ()) -> None:
+        """Bring one model up to date, or take it away if it is gone. `in_use`: directories that must stay, as often as
+        that is asked, until another call says otherwise. Raises ServingError.
         """
         self._use(in_use)
         try:
@@ -175,7 +175,7 @@ class Locations:
         self._problems.pop(name, None)
         self._outdated.pop(name, None)
 
-    def refresh(self, in_use: Collection[Path] = (), names: Collection[str] | None = None) -> None:
+    def refresh(self, in_use: Iterable[Path] = (), names: Collection[str] | None = None) -> None:
         """Bring everything up to date, or the models of these names. What cannot be reached is as before, and the log
         says so once.
         """
@@ -214,7 +214,7 @@ class Locations:
             # A scan that follows must not take what is gone for what is still to be brought.
             self._names = float("-inf"), self._names[1]
 
-    def clean(self, in_use: Collection[Path] = ()) -> bool:
+    def clean(self, in_use: Iterable[Path] = ()) -> bool:
         """Remove what nobody uses any more of what was brought here. Says whether to come again, `KEPT_S` later."""
         self._use(in_use)
         for each in self._locations:
@@ -222,10 +222,9 @@ class Locations:
                 each.hide_gone()
         return self._staging.prune_all()
 
-    def _use(self, directories: Collection[Path]) -> None:
-        self._links.in_use = frozenset(directories)
-        homes = (home_of(each) for each in directories)
-        self._staging.in_use = self._links.in_use.union(home for home in homes if home is not None)
+    def _use(self, directories: Iterable[Path]) -> None:
+        self._links.in_use = directories
+        self._staging.in_use = _WithHomes(directories)
 
     def stop(self) -> None:
         """Fetch nothing more."""
@@ -236,6 +235,19 @@ class Locations:
         self.stop()
         self._staging.close()
         self._links.close()
+
+
+class _WithHomes:
+    """Directories, and of those that are links the folders that these lead to."""
+
+    def __init__(self, directories: Iterable[Path]) -> None:
+        self._directories = directories
+
+    def __iter__(self) -> Iterator[Path]:
+        for each in self._directories:
+            yield each
+            if (home := home_of(each)) is not None:
+                yield home
 
 
 def _told(error: ServingError) -> ServingError:

@@ -60,7 +60,7 @@ class Staging:
         self._keys: frozenset[str] = frozenset()
         # Model → how many bytes it may still take.
         self._reserved: dict[tuple[str, str], int] = {}
-        self.in_use: frozenset[Path] = frozenset()
+        self.in_use: Iterable[Path] = ()
         """Directories of models that must stay, although there are newer ones."""
 
     def name_all(self, locations: Iterable[str]) -> None:

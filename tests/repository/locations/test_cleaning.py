@@ -140,6 +140,33 @@ def test_a_tree_stays_while_something_in_it_is_in_use(
     assert len(trees(tmp_path)) == 1
 
 
+def test_what_was_loaded_since_a_fetch_began_is_in_use(
+    tmp_path: Path, models: Path, pack: Pack, clock: Clock, opened: Open
+) -> None:
+    async def test() -> None:
+        async with managing(tmp_path / "none", locations=opened(models)) as (manager, _):
+            put(models, pack, "m", "1")
+            # It may take minutes, and cleans up at the end.
+            in_use = manager._loader.in_use
+            await manager.load("m")
+            [loaded] = in_use
+            put(models, pack, "m", "2")
+            locations = manager._loader._options.locations
+            assert locations is not None
+            locations.refresh(in_use)
+            clock.later()
+            assert locations.clean(in_use)
+            assert (loaded / "1" / "model.text").read_text() == "1"
+            await manager.load("m")
+            # It is drained.
+            while loaded.exists():
+                locations.clean(in_use)
+                await asyncio.sleep(0.01)
+
+    (tmp_path / "none").mkdir()
+    run(test)
+
+
 def test_what_is_gone_where_it_came_from_goes(
     tmp_path: Path, models: Path, pack: Pack, clock: Clock, opened: Open
 ) -> None:
