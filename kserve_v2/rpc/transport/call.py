@@ -21,7 +21,7 @@ from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.status import StatusCode, retry_pushback, status_of
-from kserve_v2.rpc.transport.deadlines import Deadline, Deadlines
+from kserve_v2.rpc.transport.deadlines import Deadlines
 from kserve_v2.rpc.transport.head import RequestHead
 from kserve_v2.rpc.transport.messages import JOINED_BYTES, PREFIX, MessageReader, framed, in_frames, too_large
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
@@ -53,7 +53,7 @@ class Call(Stream):
 
     # Class defaults, as in `Stream`: most calls never change them.
     _reader: MessageReader | None = None
-    _deadline: Deadline | None = None
+    _has_deadline = False
     _callbacks: list[Callable[[int, str], None]] | None = None
     _headers_sent = False
     _ended = False
@@ -103,7 +103,9 @@ class Call(Stream):
             self._headers_sent = True
             body = (PREFIX.pack(0, size), *message)
             self.output.answer(self, head.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
-            if self._deadline is None and self._reader is None and self._callbacks is None:
+            if self._has_deadline:
+                self.owner.deadlines.remove(self)
+            if self._reader is None and self._callbacks is None:
                 # Nothing was started that would have to end.
                 return
         else:
@@ -147,18 +149,20 @@ class Call(Stream):
     def start_deadline(self) -> None:
         """The answer is not there yet: from now on the client's deadline counts."""
         timeout_s = self.head.timeout_s
-        if timeout_s is not None and self._deadline is None:
-            self._deadline = self.owner.deadlines.add(timeout_s, self._deadline_passed)
+        if timeout_s is not None and not self._has_deadline:
+            self._has_deadline = True
+            self.owner.deadlines.add(self, timeout_s)
 
-    def _deadline_passed(self) -> None:
+    def deadline_passed(self) -> None:
+        """See `deadlines.Call`."""
         self.give_up()
         self.output.forget(self)
         self.close(StatusCode.DEADLINE_EXCEEDED, _DEADLINE_PASSED)
 
     def _end(self, code: int, details: str) -> None:
         self._ended = True
-        if self._deadline is not None:
-            self.owner.deadlines.remove(self._deadline)
+        if self._has_deadline:
+            self.owner.deadlines.remove(self)
         if self._reader is not None:
             self.owner.buffer(-self._reader.buffered_bytes)
             self._reader = None

@@ -3,56 +3,43 @@ before its own, and to start and stop a timer costs more than to note when it wo
 """
 
 import asyncio
-import heapq
-from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import count
+from math import inf
+from typing import Protocol
 
-# So many that are over may be noted on top of as many as are not, before they are removed.
-_SPARE = 64
+# All are looked at when the first is due. So that this takes but a small share of the time, however many there are, the
+# next look comes so many seconds later for each of them, at the earliest.
+LOOK_S = 1e-6
 
 
-@dataclass(slots=True)
-class Deadline:
-    """What is called when a call is to be over; None once that has been, or is not to be."""
+class Call(Protocol):
+    """What has a deadline."""
 
-    passed: Callable[[], None] | None
+    def deadline_passed(self) -> None:
+        """It is to be over."""
+        ...
 
 
 class Deadlines:
-    """Those that have not passed yet, and some that are over."""
+    """Those of the calls that are not over."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        # The numbers are those of the calls in their order, so that deadlines themselves need no order.
-        self._heap: list[tuple[float, int, Deadline]] = []
-        self._numbers = count()
-        self._live = 0
+        self._due: dict[Call, float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._timer_when = 0.0
+        self._timer_due = inf
 
     def __repr__(self) -> str:
-        return f"<Deadlines {self._live} live, {len(self._heap)} noted>"
+        return f"<Deadlines {len(self._due)} calls>"
 
-    def add(self, timeout_s: float, passed: Callable[[], None]) -> Deadline:
-        """Have `passed` called after so many seconds, unless the deadline is removed before."""
-        when = self._loop.time() + timeout_s
-        deadline = Deadline(passed)
-        heapq.heappush(self._heap, (when, next(self._numbers), deadline))
-        self._live += 1
-        if self._timer is None or when < self._timer_when:
-            self._start_timer(when)
-        return deadline
+    def add(self, call: Call, timeout_s: float) -> None:
+        """Have `call` told after so many seconds, unless it is removed before."""
+        due = self._due[call] = self._loop.time() + timeout_s
+        if due < self._timer_due:
+            self._start_timer(due)
 
-    def remove(self, deadline: Deadline) -> None:
-        """The call is over. Nothing happens if the deadline has passed."""
-        if deadline.passed is None:
-            return
-        deadline.passed = None
-        self._live -= 1
-        if len(self._heap) > 2 * self._live + _SPARE:
-            self._heap = [each for each in self._heap if each[2].passed is not None]
-            heapq.heapify(self._heap)
+    def remove(self, call: Call) -> None:
+        """The call is over."""
+        self._due.pop(call, None)
 
     def stop(self) -> None:
         """The connection is gone, and its calls are over."""
@@ -60,23 +47,21 @@ class Deadlines:
             self._timer.cancel()
             self._timer = None
 
-    def _start_timer(self, when: float) -> None:
+    def _start_timer(self, due: float) -> None:
         self.stop()
-        self._timer_when = when
-        self._timer = self._loop.call_at(when, self._due)
+        self._timer_due = due
+        self._timer = self._loop.call_at(due, self._look)
 
-    def _due(self) -> None:
+    def _look(self) -> None:
         """The first deadline has passed, unless its call is over."""
-        self._timer = None
+        self._timer_due = inf
         now = self._loop.time()
         try:
-            while self._heap and (self._heap[0][0] <= now or self._heap[0][2].passed is None):
-                deadline = heapq.heappop(self._heap)[2]
-                passed, deadline.passed = deadline.passed, None
-                if passed is not None:
-                    self._live -= 1
-                    passed()
+            for call in [call for call, due in self._due.items() if due <= now]:
+                # Those before it may have ended it.
+                if self._due.pop(call, None) is not None:
+                    call.deadline_passed()
         finally:
             # Also if one has failed: the others are not to wait for ever.
-            if self._heap:
-                self._start_timer(self._heap[0][0])
+            if self._due:
+                self._start_timer(max(min(self._due.values()), now + LOOK_S * len(self._due)))
