@@ -130,6 +130,11 @@ class FastCall:
         """The answer if the request comes to nothing, or its body was not taken."""
         return fail(error, self._access)
 
+    def answer_late(self, parts: Parts) -> None:
+        """Send an answer that was there before, unless the request is over since."""
+        if not self.response_complete:
+            self._send(parts)
+
     def _send(self, parts: Parts) -> None:
         self._end()
         self._connection.fast_answer(self, parts)

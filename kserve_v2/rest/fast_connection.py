@@ -95,8 +95,10 @@ class FastConnection:
             self._begin(head).wait(found)
         elif is_large(found):
             self.fast_answer(self._begin(head), found)
-        else:
+        elif len(data) > end or lane.together.is_first():
             self._write(found, keep_alive=head.keep_alive)
+        else:
+            lane.together.at_end(self._begin(head).answer_late, found)
         return data[end:]
 
     def _begin(self, head: InferHead, *, complete: bool = True) -> FastCall:

@@ -31,6 +31,7 @@ from kserve_v2.rest.infer import (
     prepare,
 )
 from kserve_v2.rest.recurring import key_of, note
+from kserve_v2.rest.together import Together
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.slices import Room, Slicer, Slices
 
@@ -38,12 +39,13 @@ T = TypeVar("T")
 
 
 class Lane(Protocol):
-    """What a connection needs of a fast lane: what reads heads, where bodies are counted, whether there is an access
-    log. None of this raises.
+    """What a connection needs of a fast lane: what reads heads, where bodies are counted, which answers are sent
+    together, whether there is an access log. None of this raises.
     """
 
     heads: InferHeads
     inflight: InflightBytes
+    together: Together
     log_access: bool
 
     def takes(self, head: InferHead) -> bool:
@@ -77,6 +79,7 @@ class FastLane:
         self.heads = InferHeads(max_request_bytes)
         self.tracer = service.tracer
         self.inflight = service.inflight
+        self.together = Together()
         self.log_access = access_log_enabled()
         self._service = service
         self._max_request_bytes = max_request_bytes

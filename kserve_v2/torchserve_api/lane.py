@@ -22,6 +22,7 @@ from kserve_v2.rest.fast_connection import FastConnection
 from kserve_v2.rest.fast_lane import Demanded
 from kserve_v2.rest.heads import Body, InferHead, InferHeads, Meaning, spelt_headers
 from kserve_v2.rest.infer import Asked
+from kserve_v2.rest.together import Together
 from kserve_v2.scheduling.slices import Room
 from kserve_v2.torchserve.rows import usual_answer, usual_request
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Reply, of_answer, of_error, sendable
@@ -125,6 +126,7 @@ class PredictionLane:
         """`decode`: whether JSON and texts are read for handlers."""
         self.heads: InferHeads = PredictionHeads(apis, rules, max_request_bytes)
         self.inflight = models.service.inflight
+        self.together = Together()
         self.log_access = False
         self._models = models
         self._service, self._catalog = models.service, models.catalog

@@ -15,6 +15,7 @@ from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.fast_connection import FastConnection
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked
+from kserve_v2.rest.together import Together
 
 
 def request(body: bytes, *headers: bytes, length: int | None = None) -> bytes:
@@ -31,6 +32,13 @@ class Waiting(Asked):
         self.ticket = None
 
 
+class Alone(Together):
+    """Each answer has a turn of its own, without a loop."""
+
+    def is_first(self) -> bool:
+        return True
+
+
 class EchoLane:
     """Answers with what was sent, at once or when `answer` is called."""
 
@@ -39,6 +47,7 @@ class EchoLane:
     def __init__(self) -> None:
         self.heads = InferHeads(10 * COUNTED_BYTES)
         self.inflight = InflightBytes(3 * COUNTED_BYTES)
+        self.together: Together = Alone()
         self.open = True
         self.waits = False
         self.large: Parts | None = None
@@ -182,6 +191,80 @@ def test_a_body_in_parts(fast: Fast, cuts: Sequence[int]) -> None:
     assert fast.owner.told[: len(cuts) + 4] == [
         "begun, incomplete", *["more"] * len(cuts), "all", "ended", "answered"
     ]  # fmt: skip
+
+
+class Crowd:
+    """Connections whose requests come in one turn of the loop, all of them or but for one."""
+
+    def __init__(self, size: int) -> None:
+        together = Together()
+        self.connections = [Fast() for _ in range(size)]
+        for each in self.connections:
+            each.lane.together = together
+
+    @property
+    def answered(self) -> list[int]:
+        """How many answers each has."""
+        return [each.wire.sent.count(b"<>") for each in self.connections]
+
+    def take(self, *headers: bytes) -> None:
+        for number, each in enumerate(self.connections):
+            assert each.take(request(b"body %d" % number, *headers)) == b""
+
+
+async def next_turn() -> None:
+    """Callbacks that are called by callbacks, too."""
+    for _ in range(2):
+        await asyncio.sleep(0)
+
+
+def test_answers_of_one_turn_are_sent_at_its_end_but_for_the_first() -> None:
+    crowd = Crowd(3)
+
+    async def run() -> None:
+        for turn in range(3):
+            crowd.take()
+            assert crowd.answered == [turn + 1, turn, turn]
+            await next_turn()
+            assert crowd.answered == [turn + 1] * 3
+
+    asyncio.run(run())
+    for number, each in enumerate(crowd.connections):
+        assert each.wire.sent == answer(b"body %d" % number) * 3
+        assert each.owner.told == (["begun", "ended"] * (number > 0) + ["answered"]) * 3
+
+
+def test_until_the_end_of_the_turn_a_request_is_under_way() -> None:
+    """Its client may leave, or the server's time to exit may end: the others have their answers, each of them once."""
+    crowd = Crowd(4)
+    _, leaves, ends, last = crowd.connections
+
+    async def run() -> None:
+        crowd.take(b"Connection: close")
+        leaves.connection.give_up()
+        ends.connection.abandon()
+        assert not last.wire.closing
+        await next_turn()
+
+    asyncio.run(run())
+    assert (leaves.wire.sent, leaves.owner.told) == (b"", ["begun", "ended"])
+    assert ends.wire.sent.startswith(b"HTTP/1.1 503 ")
+    assert ends.wire.sent.count(b"HTTP/1.1 ") == 1
+    assert ends.owner.told == ["begun", "ended", "answered"]
+    assert last.wire.sent == answer(b"body 3", CLOSES)
+    assert last.wire.closing
+
+
+def test_behind_a_request_there_may_be_another_one() -> None:
+    """Then it is answered at once: the next one is not to wait for it."""
+    crowd = Crowd(2)
+
+    async def run() -> None:
+        for each in crowd.connections:
+            assert each.take(request(b"body") + b"next") == b"next"
+            assert each.wire.sent == answer(b"body")
+
+    asyncio.run(run())
 
 
 def test_an_answer_that_is_waited_for(fast: Fast) -> None:

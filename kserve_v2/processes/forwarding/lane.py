@@ -16,6 +16,7 @@ from kserve_v2.processes.link import Link, Party
 from kserve_v2.rest.fast_lane import Lane, Sliced, fail
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked
+from kserve_v2.rest.together import Together
 from kserve_v2.scheduling.slices import Room
 
 
@@ -43,6 +44,7 @@ class ForwardingLane:
         """
         self.heads = InferHeads(max_request_bytes)
         self.inflight = inflight
+        self.together = Together()
         self.log_access = access_log_enabled()
         self._link = link
         self._accepted = accepted
