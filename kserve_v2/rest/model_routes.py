@@ -7,7 +7,6 @@ from fastapi import FastAPI
 from starlette.routing import Match, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kserve_v2.errors import ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.model_answers import BODYLESS, header_of, status_of
@@ -42,8 +41,6 @@ class ModelRoutes:
             return
         try:
             response = await self._ask(model, scope, receive)
-        except ServingError as error:
-            await error_response(error)(scope, receive, send)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             await error_response(known(error))(scope, receive, send)
         else:

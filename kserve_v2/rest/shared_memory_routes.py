@@ -18,9 +18,6 @@ from kserve_v2.rest.views import empty_response, json_response
 
 Json = dict[str, Any]
 
-Register = Callable[[str, Json], None]
-"""Registers a region under a name, as the body of the request says."""
-
 
 def add_shared_memory_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     """Add the routes to `app`."""
@@ -44,9 +41,9 @@ def _add_routes(
     bodies: BodyReader,
     kind: str,
     regions: SharedMemoryRegions | CudaRegions,
-    register_region: Register,
+    register_region: Callable[[str, Json], None],
 ) -> None:
-    """Add the routes of one kind of regions."""
+    """Add the routes of one kind of regions. `register_region`: registers one under a name, as a body says."""
     prefix = f"/v2/{kind}sharedmemory"
 
     @app.get(f"{prefix}/status", **documented(f"{kind}_memory_status"))
