@@ -62,7 +62,7 @@ def same_parts(left: Parts, right: Parts) -> bool:
         texts[0] == texts[1]
         and len(contents[0]) == len(contents[1])
         and all(
-            is_one_memory(one, other) or np.array_equal(one, other)
+            (len(one) == len(other) and is_one_memory(one, other)) or np.array_equal(one, other)
             for one, other in zip(*contents, strict=True)
         )
     )

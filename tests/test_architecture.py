@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -296,6 +297,19 @@ def test_what_runs_in_a_model_s_process_needs_numpy_alone() -> None:
 @pytest.mark.parametrize("path", CHILD_FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_what_runs_in_a_model_s_process_is_written_for_old_interpreters(path: Path) -> None:
     ast.parse(path.read_text(encoding="utf-8"), feature_version=CHILD_PYTHON)
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """`test_packaging` looks into the wheel itself, which takes long."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    installed_as = {"kserve_v2": "kserve_v2", "backends": "kserve_v2_backends", "child": "kserve_v2_child"}
+    found = {
+        ".".join((name, *path.parent.relative_to(ROOT / folder).parts))
+        for folder, name in installed_as.items()
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    # To the wheel, templates are data.
+    assert sorted(found - set(project["tool"]["setuptools"]["packages"])) == ["kserve_v2.templates"]
 
 
 def test_the_conformance_suite_knows_no_server() -> None:
