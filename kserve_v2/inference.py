@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from importlib.metadata import version as distribution_version
 from typing import Protocol, TypeVar
 
+from kserve_v2.acceptance import is_accepted
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError, NotLoadedError, ServingError, UnavailableError
 from kserve_v2.logs import log
@@ -66,9 +67,9 @@ class Inference(Protocol):
     slicer: Slicer
     """Reads large requests, and writes large answers. Who drains the models waits for it, too."""
 
-    def acquire(self, name: str, version: str = "", *, accepted: bool = False) -> LoadedModel:
-        """The model that answers a request. `accepted`: the request was there before the server was told to
-        end. Raises ServingError.
+    def acquire(self, name: str, version: str = "") -> LoadedModel:
+        """The model that answers a request; once the server was told to end, only one that is accepted, see
+        `acceptance`. Raises ServingError.
         """
         ...
 
@@ -269,12 +270,17 @@ class InferenceService:
     # --- inference
     # ----------------------------------------------------------------------------------------------------
 
-    def acquire(self, name: str, version: str = "", *, accepted: bool = False) -> LoadedModel:
-        """The model that answers an inference request; see `ModelManager.acquire`. `accepted`: as `Inference` has it.
-        Raises UnavailableError when exiting.
+    @property
+    def _refuses(self) -> bool:
+        """Whether the request at hand has come too late."""
+        return self._exiting and not is_accepted()
+
+    def acquire(self, name: str, version: str = "") -> LoadedModel:
+        """The model that answers an inference request; see `ModelManager.acquire`. Raises UnavailableError when
+        exiting, but for what was accepted.
         """
         try:
-            if self._exiting and not accepted:
+            if self._refuses:
                 raise UnavailableError("Server exiting")
             return self.manager.acquire(name, version)
         except ServingError:
@@ -296,7 +302,7 @@ class InferenceService:
         """
         if request.control:
             model = self.manager.for_sequence(model, request)
-        if self._exiting or model.leaving:
+        if self._refuses or model.leaving:
             self._check_begins_nothing(model, request)
         model.check(request)
         return model
@@ -309,7 +315,7 @@ class InferenceService:
         if model.sequences is not None and (control.get("sequence_start") or not control.get("sequence_id")):
             raise stopping()
         if control.get("sequence_start"):
-            raise UnavailableError("Server exiting") if self._exiting else stopping()
+            raise UnavailableError("Server exiting") if self._refuses else stopping()
 
     def route(self, model: LoadedModel, request: InferRequest | None, headers: Headers) -> LoadedModel:
         """The version that answers a request to an acquired model that `splits`. `request`: None if it is not decoded

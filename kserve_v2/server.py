@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp
 
+from kserve_v2.acceptance import handed_on
 from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.caching.make import MissingPackageError, make_cache
 from kserve_v2.config.content_types import input_contents
@@ -321,6 +322,8 @@ class Server:
         deadline = time() + max(grace, _IDLE_SECONDS)
         if self._poller is not None:
             self._poller.stop()
+        # What was read before the signal came is answered.
+        await handed_on()
         self.service.exit()
         finished = await _by(deadline, self._finish())
         if not finished:

@@ -37,7 +37,7 @@ LAYERS = (
     "caching | client | config | http2 | metrics | tracing",
     "memory",
     "archiving | net | protobuf_json | tensors | plain_text | regular_files | unpacking",
-    "errors | _generated | templates | verbatim",
+    "acceptance | errors | _generated | templates | verbatim",
 )
 
 # These are further restricted, to the importers named here.

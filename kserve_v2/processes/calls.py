@@ -15,6 +15,10 @@ _HEAD = struct.Struct("<BI")
 _ENTRY = struct.Struct("<II?")
 
 
+PLAIN, ACCEPTED = 0, 1
+"""What a message of a stream is: any, or one that the worker had read before it was told that the server ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Path:
     """An RPC as the other side knows it. `streams`: there may be more than one answer."""

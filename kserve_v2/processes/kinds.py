@@ -14,12 +14,13 @@ class Kind(IntEnum):
     # By what it logs has changed.
     LOG_SETTINGS = 21
 
-    # Requests of clients that a worker hands to the home.
+    # Requests of clients that a worker hands to the home, and those that it had read, whole, before it was told that
+    # the server ends. What comes in parts says so with them, see `bodies` and `calls`.
     REST_INFER = 1
-    # The same, where the worker had read it before it was told that the server ends.
     REST_INFER_ACCEPTED = 6
     HTTP = 2
     RPC = 3
+    RPC_ACCEPTED = 7
     RPC_STREAM = 4
     # Which RPCs there are.
     RPC_TABLE = 5

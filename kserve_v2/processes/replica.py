@@ -9,6 +9,7 @@ from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 
+from kserve_v2.acceptance import handed_on, is_accepted
 from kserve_v2.errors import NotHereError
 from kserve_v2.handlers.modules import OWN_MODULES
 from kserve_v2.memory.regions import RegionsElsewhere, SharedMemoryRegions
@@ -99,9 +100,9 @@ class ReplicaHost:
 
     # --- requests -------------------------------------------------------------------------------------------------
 
-    def acquire(self, name: str, version: str = "", *, accepted: bool = False) -> LoadedModel:
+    def acquire(self, name: str, version: str = "") -> LoadedModel:
         """See `Inference.acquire`. Raises NotHereError for what is the home's to answer."""
-        served = self._serving.get(name) if accepted or not self._withdrawn else None
+        served = self._serving.get(name) if is_accepted() or not self._withdrawn else None
         if served is not None:
             model = served.latest if not version else served.versions.get(version)
             if model is not None:
@@ -161,10 +162,11 @@ class ReplicaHost:
     def _withdraw(self, payload: Payload) -> Awaitable[bytes]:
         """Nothing that comes is answered from now on; what has come is waited for."""
         self._withdrawn = True
-        self.accepted.open = False
         return self._finish()
 
     async def _finish(self) -> bytes:
+        await handed_on()
+        self.accepted.open = False
         slicer = self.service.slicer
         # What is being read was accepted, and needs its model.
         await slicer.idle()

@@ -128,12 +128,12 @@ class WorkerServer:
             size = settings.http_max_input_size
             local = LocalLane(self._host, size)
             lane = ForwardingLane(self._link, size, self._inflight, self._host.accepted, local)
-        return rest_server(settings, ForwardingApp(self._link), None, lane)
+        return rest_server(settings, ForwardingApp(self._link, self._host.accepted), None, lane)
 
     async def _grpc(self) -> AsyncioServer:
         files = self._settings.tls("grpc")
         tls = server_context(files, ()) if files else None
-        rpcs = await forwarding_rpcs(self._link, LocalInfer(self._host))
+        rpcs = await forwarding_rpcs(self._link, self._host.accepted, LocalInfer(self._host))
         return AsyncioServer(rpcs, grpc_options(self._settings), tls, self._inflight)
 
     async def start(self, connections: socket.socket) -> None:

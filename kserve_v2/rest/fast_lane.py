@@ -5,10 +5,10 @@ and gets the same answer there; see `InferHeads.read` for what that is.
 """
 
 from collections.abc import Callable
-from copy import copy
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
+from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import NotHereError, NotLoadedError
 from kserve_v2.forms import Forms
 from kserve_v2.inference import Inference
@@ -86,13 +86,6 @@ class FastLane:
         self._forms: Forms[ResponseFormat] = Forms()
         self._answers = AnswerEncoder()
         self._slicer = service.slicer
-        self._accepted = False
-
-    def for_accepted(self) -> "FastLane":
-        """This lane, for requests that were accepted before the server was told to end."""
-        lane = copy(self)
-        lane._accepted = True
-        return lane
 
     def takes(self, head: InferHead) -> bool:
         """Requests that are traced go the way of ASGI."""
@@ -103,12 +96,14 @@ class FastLane:
         self, head: InferHead, body: Body, room: Room, *, access: Access | None = None
     ) -> "Sliced | None":
         """See `Lane`."""
-        slices = prepare(self._service, head, body, self._max_request_bytes, room, accepted=self._accepted)
+        slices = prepare(self._service, head, body, self._max_request_bytes, room)
         if slices is None:
             return None
 
         def ask(prepared: Prepared) -> Parts | Asked:
-            return self.infer(head, body, access=access, prepared=prepared)
+            # It was there before the slices began.
+            with Carrying(GIVEN):
+                return self.infer(head, body, access=access, prepared=prepared)
 
         return Sliced(self._slicer, slices, ask, partial(fail, access=access))
 
@@ -146,7 +141,7 @@ class FastLane:
         if found is None:
             return None
         form, request = found
-        model = self._service.acquire(head.model_name, head.version, accepted=self._accepted)
+        model = self._service.acquire(head.model_name, head.version)
         if model.signature is not form.signature:
             return None
         if access is not None:
@@ -154,10 +149,7 @@ class FastLane:
         return Asked(model, request, form.wanted, head.headers.get(b"accept-encoding"))
 
     def _decode(self, head: InferHead, body: Body, access: Access | None, prepared: Prepared | None) -> Asked:
-        accepted = self._accepted or prepared is not None
-        asked = decode(
-            self._service, head, body, self._max_request_bytes, prepared=prepared, accepted=accepted
-        )
+        asked = decode(self._service, head, body, self._max_request_bytes, prepared=prepared)
         model, request = asked.model, asked.request
         if access is not None:
             access.request_id = request.id

@@ -52,7 +52,7 @@ class _Asking:
         self, call: Call, content_type: bytes, prepared: Prepared | None
     ) -> tuple[AsyncGenerator[InferResponse, None], AnswerForm]:
         service = self._service
-        model = service.acquire(call.model_name, call.version, accepted=prepared is not None)
+        model = service.acquire(call.model_name, call.version)
         if model.splits:
             model = service.route(model, None, call.all_headers)
         body, document = prepared or (plain_body(call, self._max_request_bytes), None)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import orjson
 from starlette.types import Send
 
+from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import Inference
 from kserve_v2.memory.inflight import Share
@@ -66,16 +67,15 @@ def decode(
     *,
     streams: bool = False,
     prepared: "Prepared | None" = None,
-    accepted: bool = False,
 ) -> Asked:
     """Decode a request. `max_request_bytes`: the most that a compressed body may become. `streams`: whether any number
-    of responses can be sent. `prepared`: what was made of the body before. `accepted`: see `Inference.acquire`.
+    of responses can be sent. `prepared`: what was made of the body before.
 
     From here to the scheduler nothing may give way to the loop: the model cannot be unloaded in between.
     Raises the ServingError that is the request's outcome.
     """
     headers, version = head.headers, head.version
-    model = service.acquire(head.model_name, version, accepted=accepted)
+    model = service.acquire(head.model_name, version)
     if model.splits:
         model = service.route(model, None, head.all_headers)
     if model.decoupled and not (streams or model.signature.verbatim):
@@ -127,20 +127,18 @@ def prepare(
     max_request_bytes: int,
     room: Room,
     *,
-    accepted: bool = False,
     streams: bool = False,
     places: Callable[[LoadedModel], Places | None] = _places,
 ) -> Slices[Prepared] | None:
     """What is done with a body in slices before it is decoded; None for nothing, as with nearly all. `room`: for what
-    comes of it. `accepted`: see `Inference.acquire`. `streams`: see `decode`. `places`: for large lists in its JSON;
-    None if it is not to be read.
+    comes of it. `streams`: see `decode`. `places`: for large lists in its JSON; None if it is not to be read.
     """
     encoding = head.headers.get(b"content-encoding")
     header_length = head.headers.get(b"inference-header-content-length")
     if encoding is None and (len(body) < LARGE_BYTES or header_length is not None):
         return None
     try:
-        model = service.acquire(head.model_name, head.version, accepted=accepted)
+        model = service.acquire(head.model_name, head.version)
     except ServingError:
         # It is said, or waited for, when the request is decoded.
         return None
@@ -181,11 +179,13 @@ async def decoded(
         slices = prepare(
             service, call, call.body, max_request_bytes, held.hold_if_room, streams=streams, places=places
         )
-        prepared = None
-        if slices is not None:
-            held.hold(len(call.body))
-            prepared = await service.slicer.finish(slices)
-        return decode(prepared)
+        if slices is None:
+            return decode(None)
+        held.hold(len(call.body))
+        prepared = await service.slicer.finish(slices)
+        # It was there before the slices began.
+        with Carrying(GIVEN):
+            return decode(prepared)
     finally:
         held.give_back()
 
@@ -274,15 +274,7 @@ def begin(
     prepared: Prepared | None = None,
 ) -> Asked:
     """The request of a call, decoded and checked; its body is let go. See `decode`, and raises as that."""
-    asked = decode(
-        service,
-        call,
-        call.body,
-        max_request_bytes,
-        streams=streams,
-        prepared=prepared,
-        accepted=prepared is not None,
-    )
+    asked = decode(service, call, call.body, max_request_bytes, streams=streams, prepared=prepared)
     call.body = b""
     if call.access is not None:
         call.access.request_id = asked.request.id

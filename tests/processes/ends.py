@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.processes.accepted import Accepted
 from kserve_v2.processes.answering.answering import Answering
 from kserve_v2.processes.forwarding.rpcs import forwarding_rpcs
 from kserve_v2.processes.link import Link
@@ -37,4 +38,4 @@ async def forwarded(rpcs: Sequence[Rpc]) -> AsyncIterator[Sequence[Rpc]]:
     async with linked(inflight) as (worker, home):
         Answering(not_found(), None, rpcs, inflight).serve(home)
         await open_both(worker, home)
-        yield await forwarding_rpcs(worker)
+        yield await forwarding_rpcs(worker, Accepted())

@@ -58,13 +58,13 @@ async def work(descriptor: int, settings: Settings) -> None:
     link.on(STOP, stop)
     await link.open(socket.socket(fileno=descriptor))
     inflight = InflightBytes(settings.max_inflight_bytes or sys.maxsize)
-    size = settings.http_max_input_size
-    lane = ForwardingLane(link, size, inflight, Accepted()) if has_fast_lane(settings) else None
+    size, accepted = settings.http_max_input_size, Accepted()
+    lane = ForwardingLane(link, size, inflight, accepted) if has_fast_lane(settings) else None
     place = take_place("127.0.0.1", 0)
-    http = rest_server(settings, ForwardingApp(link), place, lane)
+    http = rest_server(settings, ForwardingApp(link, accepted), place, lane)
     tls = settings.tls("grpc")
     grpc = AsyncioServer(
-        await forwarding_rpcs(link),
+        await forwarding_rpcs(link, accepted),
         grpc_options(settings),
         server_context(tls, ()) if tls else None,
         inflight,

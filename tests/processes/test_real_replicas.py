@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import NotHereError, ServingError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.plugins import BackendRegistry
@@ -250,7 +251,8 @@ def test_what_a_worker_is_reading_at_the_exit_keeps_its_model(tmp_path: Path) ->
             host = made.host
 
             def read(outcome: object) -> None:
-                found.append((outcome, host.acquire("handler", accepted=True) is copy))
+                with Carrying(GIVEN):
+                    found.append((outcome, host.acquire("handler") is copy))
 
             host.service.slicer.begin(reading(), read)
             withdrawn = asyncio.ensure_future(made.replicas.withdraw())
@@ -264,7 +266,7 @@ def test_what_a_worker_is_reading_at_the_exit_keeps_its_model(tmp_path: Path) ->
             open_gate[0] = True
             await withdrawn
             assert found == [("read", True)]
-            with pytest.raises(NotHereError):
-                host.acquire("handler", accepted=True)
+            with pytest.raises(NotHereError), Carrying(GIVEN):
+                host.acquire("handler")
 
     run(main)

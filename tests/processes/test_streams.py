@@ -10,6 +10,7 @@ import uvloop
 
 from kserve_v2.errors import UnfinishedError
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
+from kserve_v2.processes.accepted import Accepted
 from kserve_v2.processes.answering.answering import Answering
 from kserve_v2.processes.calls import call_head
 from kserve_v2.processes.forwarding.rpcs import forwarding_rpcs
@@ -87,7 +88,7 @@ def test_an_rpc_yields_no_more_than_is_taken() -> None:
             rpc, call = Rpc(), Call()
             serve(home, rpc)
             await open_both(worker, home)
-            endless, _ = await forwarding_rpcs(worker)
+            endless, _ = await forwarding_rpcs(worker, Accepted())
             answers = endless.answer(never(), call)
             assert await anext(answers) == (bytes(SIZE),)
             await settled(home, worker)
@@ -124,7 +125,7 @@ def test_a_client_sends_no_more_than_is_read() -> None:
             rpc = Rpc()
             serve(home, rpc, inflight)
             await open_both(worker, home)
-            _, deaf = await forwarding_rpcs(worker)
+            _, deaf = await forwarding_rpcs(worker, Accepted())
             answers = deaf.answer(messages(), Call())
             assert await anext(answers) == (b"begun",)
             await settled(home, worker)
@@ -163,7 +164,7 @@ def test_a_home_that_is_gone_ends_a_stream() -> None:
         async with linked() as (worker, home):
             serve(home, Rpc())
             await open_both(worker, home)
-            _, deaf = await forwarding_rpcs(worker)
+            _, deaf = await forwarding_rpcs(worker, Accepted())
             answers = deaf.answer(never(), Call())
             assert await anext(answers) == (b"begun",)
             home.abort()

@@ -240,10 +240,12 @@ def test_a_worker_that_is_stopped_holds_up_no_end(tmp_path: Path, repository: Pa
 
 def all_is_read(client: socket.socket) -> bool:
     """Whether the server has read all that was sent to it."""
-    ports = [f":{port:04X}" for port in (client.getpeername()[1], client.getsockname()[1])]
+    server, own = (f":{port:04X}" for port in (client.getpeername()[1], client.getsockname()[1]))
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         _, local, remote, _, queues, *_ = line.split()
-        if [local[-5:], remote[-5:]] in (ports, ports[::-1]) and queues != "00000000:00000000":
+        sending, receiving = queues.split(":")
+        ends = local[-5:], remote[-5:]
+        if (ends == (own, server) and int(sending, 16)) or (ends == (server, own) and int(receiving, 16)):
             return False
     return True
 

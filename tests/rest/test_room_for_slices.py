@@ -105,9 +105,6 @@ class Lane:
     def infer(self, head: object, body: object, **more: object) -> Parts:
         return (b"answer",)
 
-    def for_accepted(self) -> "Lane":
-        return self
-
 
 @pytest.mark.parametrize("fits", [True, False])
 def test_a_large_body_that_another_process_has_read(fits: bool) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from starlette.types import ASGIApp
 
+from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.processes.answering.http import HttpCall
 from kserve_v2.processes.answering.infer import InferAnswering
@@ -14,7 +15,7 @@ from kserve_v2.processes.answering.rpcs import RpcAnswering
 from kserve_v2.processes.calls import table
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.kinds import Kind
-from kserve_v2.processes.link import Link
+from kserve_v2.processes.link import Link, Opener
 from kserve_v2.rest.fast_lane import FastLane
 from kserve_v2.rpc.calls import Rpc
 
@@ -41,10 +42,11 @@ class Answering:
             link.on_ask(Kind.HTTP, partial(self._open_http, self._app, link))
         link.on(Kind.RPC_TABLE, lambda _: self._table)
         link.on_ask(Kind.RPC, partial(self._rpcs.open, link))
+        link.on_ask(Kind.RPC_ACCEPTED, _accepted(partial(self._rpcs.open, link)))
         link.on_ask(Kind.RPC_STREAM, partial(self._rpcs.open_stream, link))
         if self._infer is not None:
             link.on_ask(Kind.REST_INFER, partial(self._infer.open, link))
-            link.on_ask(Kind.REST_INFER_ACCEPTED, partial(self._infer.open_accepted, link))
+            link.on_ask(Kind.REST_INFER_ACCEPTED, _accepted(partial(self._infer.open, link)))
 
     def _open_http(self, app: ASGIApp, link: Link, number: int, payload: Payload) -> None:
         call = HttpCall(link, number, app, payload)
@@ -56,3 +58,13 @@ class Answering:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _accepted(opener: Opener) -> Opener:
+    """Takes requests that are answered although the server may have been told to end since."""
+
+    def open_accepted(number: int, payload: Payload) -> None:
+        with Carrying(GIVEN):
+            opener(number, payload)
+
+    return open_accepted

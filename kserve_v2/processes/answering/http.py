@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Message, Scope
 
+from kserve_v2.acceptance import Acceptance, Carrying, is_accepted
 from kserve_v2.errors import InternalError, ServingError, UnfinishedError
 from kserve_v2.processes.bodies import Body
 from kserve_v2.processes.frames import Parts, Payload
@@ -28,6 +29,8 @@ class AppCall(Party):
     def __init__(self, app: ASGIApp, scope: Scope) -> None:
         self._app = app
         self._scope = scope
+        # A request that is whole already has what is carried here; to any other it comes with the end of its body.
+        self._acceptance = Acceptance(given=is_accepted())
         self._waiting: set[asyncio.Task[None]] = set()
         scope[WAITING_TASKS] = self._waiting
         self._task: asyncio.Task[None] | None = None
@@ -41,7 +44,8 @@ class AppCall(Party):
 
     def begin(self, begin: Begin) -> None:
         """Have the application answer."""
-        self._task = begin(self._run())
+        with Carrying(self._acceptance):
+            self._task = begin(self._run())
 
     # --- what becomes of the answer: for subclasses ---------------------------------------------------------------
 
@@ -108,7 +112,9 @@ class AppCall(Party):
         """A part of the body."""
         if payload or kind == Body.PART:
             self._body.append(payload)
-        self._all_came = kind == Body.LAST
+        self._all_came = kind != Body.PART
+        if kind == Body.LAST_ACCEPTED:
+            self._acceptance.given = True
         self._wake.set()
 
     def cancelled(self, reason: Payload) -> None:

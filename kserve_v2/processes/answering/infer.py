@@ -25,18 +25,11 @@ class InferAnswering:
         """`app`: answers those that the lane does not take. `begin`: makes a task."""
         self._app = app
         self._lane = lane
-        self._for_accepted = lane.for_accepted()
         self._begin = begin
 
     def open(self, link: Link, number: int, payload: Payload) -> None:
         """Take a request; see `link.Opener`."""
-        self._open(self._lane, link, number, payload)
-
-    def open_accepted(self, link: Link, number: int, payload: Payload) -> None:
-        """Take a request that is answered although the server may have been told to end since."""
-        self._open(self._for_accepted, link, number, payload)
-
-    def _open(self, lane: FastLane, link: Link, number: int, payload: Payload) -> None:
+        lane = self._lane
         lines, body = split(payload)
         head = lane.heads.read(lines)
         if head is None:

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 
+from kserve_v2.acceptance import Acceptance, Carrying
 from kserve_v2.errors import ServingError, UnfinishedError, UnsupportedError
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
 from kserve_v2.processes.answering.http import Begin
-from kserve_v2.processes.calls import read_call, read_metadata, read_reason
+from kserve_v2.processes.calls import ACCEPTED, read_call, read_metadata, read_reason
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import Window
@@ -60,7 +61,8 @@ class RpcAnswering:
         else:
             assert isinstance(rpc, ServerStreaming)  # noqa: S101 - as above
             answers = call.answer_one(rpc)
-        call.begin(self._begin, call.send_all(answers))
+        with Carrying(call.acceptance):
+            call.begin(self._begin, call.send_all(answers))
 
 
 def _start(rpc: Direct, link: Link, number: int, metadata: bytes, message: Payload) -> None:
@@ -193,7 +195,9 @@ class _StreamCall(_TaskCall):
         super().__init__(link, number, metadata)
         self._inflight = inflight
         self._window = Window()
-        self._messages: deque[Payload] = deque()
+        self._messages: deque[tuple[int, Payload]] = deque()
+        # Of the message that was taken last.
+        self.acceptance = Acceptance()
         # Bytes of these that are counted as in flight.
         self._held_bytes = 0
         self._ended = False
@@ -203,11 +207,13 @@ class _StreamCall(_TaskCall):
         """The client's messages, as they come."""
         while True:
             while self._messages:
-                size = len(self._messages[0])
+                kind, size = self._messages[0][0], len(self._messages[0][1])
                 self._hold(-size)
-                self.link.credit(self.number, size)
+                self.acceptance.given = kind == ACCEPTED
                 # No reference is kept here while the RPC waits for the next message.
-                yield self._messages.popleft()
+                yield self._messages.popleft()[1]
+                # Not before: now the RPC has begun what it is to do for this one.
+                self.link.credit(self.number, size)
             if self._ended:
                 return
             self._wake.clear()
@@ -254,7 +260,7 @@ class _StreamCall(_TaskCall):
         self._hold(-self._held_bytes)
 
     def message(self, kind: int, payload: Payload) -> None:
-        self._messages.append(payload)
+        self._messages.append((kind, payload))
         if len(payload) >= COUNTED_BYTES:
             self._hold(len(payload))
         self._wake.set()

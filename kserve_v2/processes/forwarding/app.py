@@ -6,6 +6,7 @@ from collections import deque
 from starlette.types import Receive, Scope, Send
 
 from kserve_v2.errors import ServingError, UnfinishedError
+from kserve_v2.processes.accepted import Accepted, Counted
 from kserve_v2.processes.bodies import Body
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.heads import expects_go_ahead, has_body, read_answer, scope_head
@@ -19,8 +20,10 @@ from kserve_v2.rest.errors import error_response
 class ForwardingApp:
     """Everything is the home's to answer."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, accepted: Accepted) -> None:
+        """`accepted`: where requests with a body are counted."""
         self._link = link
+        self._accepted = accepted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI. When the client leaves, the home is told."""
@@ -28,7 +31,7 @@ class ForwardingApp:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - an ASGI application runs in a task
         waiting.add(task)
-        asked = _Asked(self._link)
+        asked = _Asked(self._link, self._accepted)
         try:
             error = await asked.forward(scope, receive, send)
         except asyncio.CancelledError:
@@ -48,9 +51,12 @@ class ForwardingApp:
 class _Asked(Party):
     """One request. `started`: its answer has begun."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, accepted: Accepted) -> None:
         self.started = False
         self._link = link
+        self._accepted = accepted
+        # Once all of its body is there.
+        self._counted: Counted | None = None
         self._number = 0
         self._window = Window()
         self._messages: deque[tuple[int, Payload]] = deque()
@@ -79,17 +85,23 @@ class _Asked(Party):
         return self._error
 
     async def _send_body(self, receive: Receive) -> None:
+        # To ask for the body says that it may come.
+        await self._window.room()
         more = True
         while more:
-            await self._window.room()
             message = await receive()
             if message["type"] == "http.disconnect":
                 # The application finds that out by itself, or is cancelled.
                 return
             more = message.get("more_body", False)
-            body = message.get("body", b"")
+            body, kind = message.get("body", b""), Body.PART
+            if not more:
+                # It is there now, however long there is no room for it.
+                self._counted = self._accepted.take()
+                kind = Body.LAST_ACCEPTED if self._counted.accepted else Body.LAST
+            await self._window.room()
             self._window.spend(len(body))
-            self._link.send(self._number, Body.PART if more else Body.LAST, (body,))
+            self._link.send(self._number, kind, (body,))
 
     async def _answer(self, send: Send) -> None:
         """Pass on what comes, no faster than the client takes it."""
@@ -97,6 +109,8 @@ class _Asked(Party):
             while self._messages:
                 kind, payload = self._messages.popleft()
                 if kind == Body.HEAD:
+                    # Whatever answers has it.
+                    self._end()
                     status, headers = read_answer(bytes(payload))
                     self.started = True
                     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -115,7 +129,12 @@ class _Asked(Party):
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more, if there is still one to come."""
+        self._end()
         self._link.cancel(self._number)
+
+    def _end(self) -> None:
+        if self._counted is not None:
+            self._counted.end()
 
     def message(self, kind: int, payload: Payload) -> None:
         self._messages.append((kind, payload))
@@ -127,6 +146,7 @@ class _Asked(Party):
     def failed(self, error: ServingError) -> None:
         self._error = error
         self._over = True
+        self._end()
         self._window.open()
         self._wake.set()
 

@@ -8,7 +8,7 @@ from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
 from kserve_v2.net.answer_text import Parts
-from kserve_v2.processes.accepted import Accepted
+from kserve_v2.processes.accepted import Accepted, Counted
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.heads import sized
 from kserve_v2.processes.kinds import Kind
@@ -63,8 +63,7 @@ class ForwardingLane:
             return None
         sliced = local.prepare(head, body, room, access=access)
         if sliced is not None:
-            accepted = self._accepted if self._accepted.open else None
-            sliced.elsewhere = partial(self._forward, head, body, access, accepted)
+            sliced.elsewhere = partial(self._forward, head, body, access, accepted=self._accepted.open)
         return sliced
 
     def infer(self, head: InferHead, body: Body, *, access: Access | None = None) -> Parts | Asked:
@@ -76,15 +75,17 @@ class ForwardingLane:
             except NotHereError:
                 # It names what only the home has.
                 pass
-        return self._forward(head, body, access, self._accepted if self._accepted.open else None)
+        return self._forward(head, body, access, accepted=self._accepted.open)
 
     def _forward(
-        self, head: InferHead, body: Body, access: Access | None, accepted: Accepted | None
+        self, head: InferHead, body: Body, access: Access | None, *, accepted: bool
     ) -> Parts | Asked:
-        """`accepted`: where it counts; None for one that came too late."""
+        """`accepted`: whether it was there in time."""
+        counted = self._accepted.take(accepted)
         try:
-            return _Forwarded(self._link, head, body, access, accepted)
+            return _Forwarded(self._link, head, body, access, counted)
         except ServingError as error:
+            counted.end()
             return fail(error, access)
 
     def succeed(self, response: InferResponse, asked: Asked, *, access: Access | None) -> Parts | Sliced:
@@ -98,13 +99,13 @@ class ForwardingLane:
 class _Forwarded(Asked, Party):
     """A request that the home has. It comes back as text."""
 
-    __slots__ = ("_accepted", "_access", "_link", "_number", "text")
+    __slots__ = ("_access", "_counted", "_link", "_number", "text")
 
     text: Payload
     """The answer. The home does not know whether the connection is to go on."""
 
     def __init__(
-        self, link: Link, head: InferHead, body: Body, access: Access | None, accepted: Accepted | None
+        self, link: Link, head: InferHead, body: Body, access: Access | None, counted: Counted
     ) -> None:
         """Ask. Raises as `Link.ask`."""
         self._link = link
@@ -112,32 +113,25 @@ class _Forwarded(Asked, Party):
         prefix = sized(head.lines)
         # What stands before the tensors, if the head says how long the JSON is.
         aligned_at = len(prefix) + head.json_bytes
-        kind = Kind.REST_INFER if accepted is None else Kind.REST_INFER_ACCEPTED
+        kind = Kind.REST_INFER_ACCEPTED if counted.accepted else Kind.REST_INFER
         self._number = link.ask(kind, (prefix, body), self, aligned_at)
-        self._accepted = accepted
-        if accepted is not None:
-            accepted.begin()
+        self._counted = counted
         if access is not None:
             # The home has its line, however it ends.
             access.elsewhere = True
 
-    def _end(self) -> None:
-        if self._accepted is not None:
-            self._accepted.end()
-            self._accepted = None
-
     def answered(self, payload: Payload) -> None:
-        self._end()
+        self._counted.end()
         self.text = payload
         # `take` comes back to `succeed`.
         self.take(payload)  # type: ignore[arg-type]
 
     def failed(self, error: ServingError) -> None:
-        self._end()
+        self._counted.end()
         if self._access is not None:
             self._access.elsewhere = False
         self.take(error)
 
     def give_up(self) -> None:
-        self._end()
+        self._counted.end()
         self._link.cancel(self._number)

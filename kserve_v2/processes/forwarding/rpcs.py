@@ -6,7 +6,8 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from kserve_v2.errors import ServingError
-from kserve_v2.processes.calls import call_head, read_table, reason_bytes
+from kserve_v2.processes.accepted import Accepted, Counted
+from kserve_v2.processes.calls import ACCEPTED, PLAIN, call_head, read_table, reason_bytes
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link, Party
@@ -27,18 +28,20 @@ class LocalInfer(Protocol):
         ...
 
 
-async def forwarding_rpcs(link: Link, local: LocalInfer | None = None) -> tuple[Rpc, ...]:
-    """All RPCs of the home, which is asked for them. `local`: answers what it can."""
+async def forwarding_rpcs(link: Link, accepted: Accepted, local: LocalInfer | None = None) -> tuple[Rpc, ...]:
+    """All RPCs of the home, which is asked for them. `accepted`: where messages that go to it are counted. `local`:
+    answers what it can.
+    """
     rpcs: list[Rpc] = []
     for place, path in enumerate(read_table(await link.call(Kind.RPC_TABLE))):
         heads = _Heads(place)
         if path.streams:
-            rpcs.append(Streaming(path.path, _ForwardedStream(link, heads).answer))
+            rpcs.append(Streaming(path.path, _ForwardedStream(link, heads, accepted).answer))
         elif path.path == MODEL_INFER and local is not None:
-            infer = _Infer(_Forwarding(link, heads), local)
+            infer = _Infer(_Forwarding(link, heads, accepted), local)
             rpcs.append(Direct(path.path, infer.start, local.recall))
         else:
-            rpcs.append(Direct(path.path, _Forwarding(link, heads).start, _not_recalled))
+            rpcs.append(Direct(path.path, _Forwarding(link, heads, accepted).start, _not_recalled))
     return tuple(rpcs)
 
 
@@ -67,13 +70,20 @@ class _Heads:
 class _Forwarding:
     """An RPC with one message each way."""
 
-    def __init__(self, link: Link, heads: _Heads) -> None:
+    def __init__(self, link: Link, heads: _Heads, accepted: Accepted) -> None:
         self._link = link
         self._heads = heads
+        self._accepted = accepted
 
     def start(self, data: Serialized, context: Context) -> Asked:
         """See `calls.Direct`."""
-        return _Forwarded(self._link, (self._heads.head(context.metadata), data), context)
+        parts = (self._heads.head(context.metadata), data)
+        counted = self._accepted.take()
+        try:
+            return _Forwarded(self._link, parts, context, counted)
+        except ServingError:
+            counted.end()
+            raise
 
 
 class _Infer:
@@ -92,19 +102,22 @@ class _Infer:
 class _Forwarded(Asked, Party):
     """A call that the home has."""
 
-    __slots__ = ("_link", "_number", "_reason")
+    __slots__ = ("_counted", "_link", "_number", "_reason")
 
-    def __init__(self, link: Link, parts: Parts, context: Context) -> None:
+    def __init__(self, link: Link, parts: Parts, context: Context, counted: Counted) -> None:
         """Ask. Raises as `Link.ask`."""
         self._link = link
         self._reason = b""
-        self._number = link.ask(Kind.RPC, parts, self)
+        self._counted = counted
+        self._number = link.ask(Kind.RPC_ACCEPTED if counted.accepted else Kind.RPC, parts, self)
         context.on_end(self._ended)
 
     def answered(self, payload: Payload) -> None:
+        self._counted.end()
         self.on_answer((payload,))
 
     def failed(self, error: ServingError) -> None:
+        self._counted.end()
         self.on_answer(error)
 
     def give_up(self) -> None:
@@ -116,15 +129,17 @@ class _Forwarded(Asked, Party):
             self._reason = reason_bytes(code, details)
 
     def _cancel(self) -> None:
+        self._counted.end()
         self._link.cancel(self._number, self._reason)
 
 
 class _ForwardedStream:
     """An RPC with streams of messages."""
 
-    def __init__(self, link: Link, heads: _Heads) -> None:
+    def __init__(self, link: Link, heads: _Heads, accepted: Accepted) -> None:
         self._link = link
         self._heads = heads
+        self._accepted = accepted
 
     async def answer(
         self, messages: AsyncIterator[Serialized], context: Context
@@ -134,7 +149,7 @@ class _ForwardedStream:
         asked = _AskedStream()
         context.on_end(asked.call_ended)
         number = link.ask(Kind.RPC_STREAM, (self._heads.head(context.metadata),), asked)
-        sending = asyncio.create_task(_send_all(link, number, messages, asked.window))
+        sending = asyncio.create_task(self._send_all(number, asked, messages))
         try:
             while (payload := await asked.next()) is not None:
                 size = len(payload)
@@ -144,17 +159,20 @@ class _ForwardedStream:
                 link.credit(number, size)
         finally:
             sending.cancel()
+            asked.over()
             link.cancel(number, asked.reason)
 
-
-async def _send_all(link: Link, number: int, messages: AsyncIterator[Serialized], window: Window) -> None:
-    """Send the client's messages, no faster than the home takes them."""
-    async for message in messages:
-        window.spend(len(message))
-        link.send(number, 0, (message,))
-        del message
-        await window.room()
-    link.end(number)
+    async def _send_all(
+        self, number: int, asked: "_AskedStream", messages: AsyncIterator[Serialized]
+    ) -> None:
+        """Send the client's messages, no faster than the home takes them."""
+        async for message in messages:
+            counted = self._accepted.take()
+            asked.sends(message, counted)
+            self._link.send(number, ACCEPTED if counted.accepted else PLAIN, (message,))
+            del message
+            await asked.window.room()
+        self._link.end(number)
 
 
 class _AskedStream(Party):
@@ -167,6 +185,18 @@ class _AskedStream(Party):
         self._ended = False
         self._error: ServingError | None = None
         self.reason = b""
+        # Messages that the home has not taken.
+        self._sent: deque[Counted] = deque()
+
+    def sends(self, message: Serialized, counted: Counted) -> None:
+        """A message is about to be sent."""
+        self.window.spend(len(message))
+        self._sent.append(counted)
+
+    def over(self) -> None:
+        """Nothing that was sent is waited for any more."""
+        while self._sent:
+            self._sent.popleft().end()
 
     def call_ended(self, code: int, details: str) -> None:
         """The client gets this status."""
@@ -190,6 +220,7 @@ class _AskedStream(Party):
 
     def answered(self, payload: Payload) -> None:
         self._ended = True
+        self.over()
         self.window.open()
         self._wake.set()
 
@@ -198,4 +229,6 @@ class _AskedStream(Party):
         self.answered(b"")
 
     def credited(self, size: int) -> None:
+        # Of one message, and in their order.
+        self._sent.popleft().end()
         self.window.credit(size)

@@ -56,7 +56,7 @@ class Predict:
 
     def _decode(self, call: Call, prepared: Prepared | None) -> tuple[LoadedModel, Decoded | Body]:
         """A request, or the body of one to a handler, and the model that answers it."""
-        model = one_answer(self._service, call, self._manners, accepted=prepared is not None)
+        model = one_answer(self._service, call, self._manners)
         body, document = prepared or (plain_body(call, self._max_request_bytes), None)
         if gets_bodies(model):
             return model, body
@@ -74,12 +74,10 @@ def _places(model: LoadedModel) -> Places | None:
     return None if gets_bodies(model) else values
 
 
-def acquire(
-    service: InferenceService, name: str, version: str, manners: Manners, *, accepted: bool = False
-) -> LoadedModel:
+def acquire(service: InferenceService, name: str, version: str, manners: Manners) -> LoadedModel:
     """The model that answers. Raises as `InferenceService.acquire`, in the words that clients of v1 know."""
     try:
-        return service.acquire(name, version, accepted=accepted)
+        return service.acquire(name, version)
     except NoVersionError:
         raise InvalidArgumentError(f"Unrecognized servable version label: {version}") from None
     except NotFoundError:
@@ -90,11 +88,9 @@ def acquire(
         raise NotFoundError(manners.unknown_model(name, version)) from None
 
 
-def one_answer(
-    service: InferenceService, call: Call, manners: Manners, *, accepted: bool = False
-) -> LoadedModel:
+def one_answer(service: InferenceService, call: Call, manners: Manners) -> LoadedModel:
     """The model that a call is for, which gives one answer. Raises as `acquire`."""
-    model = acquire(service, call.model_name, call.version, manners, accepted=accepted)
+    model = acquire(service, call.model_name, call.version, manners)
     if model.splits:
         model = service.route(model, None, call.all_headers)
     if model.signature.verbatim:
@@ -149,12 +145,9 @@ class Explain:
         await hand_over(self._service, call, model, body, send, explain=True)
 
     def _decode(self, call: Call, prepared: Prepared | None) -> tuple[LoadedModel, Body]:
-        accepted = prepared is not None
-        if not gets_bodies(
-            acquire(self._service, call.model_name, call.version, self._manners, accepted=accepted)
-        ):
+        if not gets_bodies(acquire(self._service, call.model_name, call.version, self._manners)):
             raise UnsupportedError(f"model '{call.model_name}' has no explainer")
-        model = one_answer(self._service, call, self._manners, accepted=accepted)
+        model = one_answer(self._service, call, self._manners)
         return model, plain_body(call, self._max_request_bytes) if prepared is None else prepared.body
 
 
@@ -185,7 +178,7 @@ class Examples:
         return (encode_numbers(response, output),)
 
     def _decode(self, call: Call, prepared: Prepared | None) -> tuple[LoadedModel, InferRequest, str]:
-        model = one_answer(self._service, call, self._manners, accepted=prepared is not None)
+        model = one_answer(self._service, call, self._manners)
         body = plain_body(call, self._max_request_bytes) if prepared is None else prepared.body
         document = parse_json(body)
         request, output = self._request(document, call, model)

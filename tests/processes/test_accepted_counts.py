@@ -1,0 +1,208 @@
+"""What a worker waits for before it has finished: what it had read before the end, until the home has that in hand."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+import uvloop
+from starlette.types import Message, Receive, Scope, Send
+
+from kserve_v2.acceptance import is_accepted
+from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.processes.accepted import Accepted
+from kserve_v2.processes.answering.answering import Answering
+from kserve_v2.processes.forwarding.app import ForwardingApp
+from kserve_v2.processes.forwarding.rpcs import forwarding_rpcs
+from kserve_v2.processes.heads import make_scope
+from kserve_v2.processes.window import WINDOW_BYTES
+from kserve_v2.rest.errors import not_found
+from kserve_v2.rpc.calls import Asked, Context, Direct, Parts, Serialized, Streaming
+from tests.processes.ends import linked, open_both
+from tests.processes.test_streams import Call, settled
+
+
+class Pending(Asked):
+    """Never answered by itself."""
+
+    def give_up(self) -> None:
+        """Nobody waits."""
+
+
+class Home:
+    """What the home answers with: nothing, until it is told to."""
+
+    def __init__(self) -> None:
+        self.may_read, self.may_take = asyncio.Event(), asyncio.Event()
+        self.seen: list[bool] = []
+
+    def start(self, data: Serialized, context: Context) -> Parts | Asked:
+        self.seen.append(is_accepted())
+        return Pending()
+
+    async def read(self, messages: AsyncIterator[Serialized], context: Context) -> AsyncIterator[Parts]:
+        async for _ in messages:
+            self.seen.append(is_accepted())
+            await self.may_take.wait()
+        yield (b"read",)
+
+    async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.may_read.wait()
+        while (await receive()).get("more_body"):
+            pass
+        self.seen.append(is_accepted())
+        await self.may_take.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.Event().wait()
+
+    def serve(self, link: Any) -> None:
+        rpcs = (Direct("/test/Direct", self.start, lambda data: None), Streaming("/test/Read", self.read))
+        Answering(self.app, None, rpcs, InflightBytes(sys.maxsize)).serve(link)
+
+
+def test_a_call_counts_until_its_client_has_left() -> None:
+    async def run() -> None:
+        accepted, at_home = Accepted(), Home()
+        async with linked() as (worker, home):
+            at_home.serve(home)
+            await open_both(worker, home)
+            direct, _ = await forwarding_rpcs(worker, accepted)
+            assert isinstance(direct, Direct)
+            asked = direct.start(b"in time", Call())
+            accepted.open = False
+            late = direct.start(b"too late", Call())
+            await settled(home, worker)
+            assert (accepted.count, at_home.seen) == (1, [True, False])
+            for each in (asked, late):
+                assert isinstance(each, Asked)
+                each.give_up()
+            await accepted.none()
+            await settled(home, worker)
+
+    uvloop.run(run())
+
+
+def test_a_message_of_a_stream_counts_until_the_home_has_begun_it() -> None:
+    async def run() -> None:
+        accepted, at_home = Accepted(), Home()
+        messages: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def sent() -> AsyncIterator[bytes]:
+            while message := await messages.get():
+                yield message
+
+        async with linked() as (worker, home):
+            at_home.serve(home)
+            await open_both(worker, home)
+            _, read = await forwarding_rpcs(worker, accepted)
+            assert isinstance(read, Streaming)
+            answers = read.answer(sent(), Call())
+            answer = asyncio.ensure_future(anext(answers))
+            for _ in range(3):
+                messages.put_nowait(b"in time")
+            await settled(home, worker)
+            accepted.open = False
+            messages.put_nowait(b"too late")
+            await settled(home, worker)
+            assert (accepted.count, at_home.seen) == (3, [True])
+            at_home.may_take.set()
+            await accepted.none()
+            messages.put_nowait(b"")
+            assert await answer == (b"read",)
+            assert at_home.seen == [True, True, True, False]
+            await answers.aclose()
+
+    uvloop.run(run())
+
+
+def test_a_stream_that_ends_is_waited_for_no_longer() -> None:
+    async def run() -> None:
+        accepted, at_home = Accepted(), Home()
+
+        async def sent() -> AsyncIterator[bytes]:
+            yield b"one"
+            yield b"two"
+            await asyncio.Event().wait()
+
+        async with linked() as (worker, home):
+            at_home.serve(home)
+            await open_both(worker, home)
+            _, read = await forwarding_rpcs(worker, accepted)
+            assert isinstance(read, Streaming)
+            answers = read.answer(sent(), Call())
+            answer = asyncio.ensure_future(anext(answers))
+            await settled(home, worker)
+            assert accepted.count == 2
+            answer.cancel()
+            await asyncio.wait([answer])
+            assert accepted.count == 0
+
+    uvloop.run(run())
+
+
+class Client:
+    """Sends a body in two parts."""
+
+    def __init__(self, size: int) -> None:
+        self.scope = make_scope("POST", b"/", b"", [(b"content-length", b"%d" % (size + 1))])
+        self.rest = asyncio.Event()
+        self._parts = [bytes(size), b"x"]
+        self.heads: list[Message] = []
+        self.answered = asyncio.Event()
+
+    async def receive(self) -> Message:
+        if len(self._parts) == 1:
+            await self.rest.wait()
+        part = self._parts.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(self._parts)}
+
+    async def send(self, message: Message) -> None:
+        self.heads.append(message)
+        self.answered.set()
+
+
+def test_a_body_is_in_time_when_all_of_it_is_and_counts_until_its_answer_begins() -> None:
+    async def run() -> None:
+        accepted, at_home = Accepted(), Home()
+        async with linked() as (worker, home):
+            at_home.serve(home)
+            await open_both(worker, home)
+            app = ForwardingApp(worker, accepted)
+            # The end of the first one is there, and waits for the home to take what stands before it.
+            clients = [Client(WINDOW_BYTES), Client(1)]
+            tasks = [asyncio.ensure_future(app(each.scope, each.receive, each.send)) for each in clients]
+            clients[0].rest.set()
+            await settled(home, worker)
+            accepted.open = False
+            clients[1].rest.set()
+            await settled(home, worker)
+            assert (accepted.count, at_home.seen) == (1, [])
+            at_home.may_read.set()
+            await settled(home, worker)
+            assert (accepted.count, sorted(at_home.seen)) == (1, [False, True])
+            at_home.may_take.set()
+            await clients[0].answered.wait()
+            assert accepted.count == 0
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    uvloop.run(run())
+
+
+def test_what_comes_once_the_home_is_gone_is_not_waited_for() -> None:
+    async def run() -> None:
+        accepted = Accepted()
+        async with linked() as (worker, home):
+            Answering(not_found(), None, (), InflightBytes(sys.maxsize)).serve(home)
+            await open_both(worker, home)
+            app = ForwardingApp(worker, accepted)
+            client = Client(1)
+            client.rest.set()
+            home.abort()
+            await worker.closed
+            await app(client.scope, client.receive, client.send)
+            assert client.heads[0]["status"] == 503
+            assert accepted.count == 0
+
+    uvloop.run(run())
