@@ -170,6 +170,57 @@ def test_a_load_waits_for_one_that_was_given_up(tmp_path: Path) -> None:
     run(main)
 
 
+def test_one_that_is_given_up_keeps_nobody_waiting_whose_turn_it_is(tmp_path: Path) -> None:
+    """Whoever decides waits for it to go, while it waits for its turn."""
+
+    async def main() -> None:
+        house = House(tmp_path, 10)
+        old = await house.load("old", 4)
+        unwanted = await house.admit("unwanted", 4)
+        house.now_s += 1
+        load = asyncio.ensure_future(house.load("wanted", 10))
+        with pytest.raises(OverloadedError):
+            await load
+        load = asyncio.ensure_future(house.load("wanted", 6))
+        await house.eviction()
+        settling = asyncio.ensure_future(house.residency.settle(unwanted, Model(4), None))
+        for _ in range(20):
+            await asyncio.sleep(0.001)
+        assert house.residency._deciding.locked()
+        assert not settling.done()
+        unwanted.handover.give_up()
+        with pytest.raises(GivenUpError):
+            await settling
+        assert house.residency._deciding.locked()
+        house.residency.release(unwanted)
+        house.close(old)
+        await load
+        assert not house.residency._deciding.locked()
+        assert house.residency.used == {"cpu": 6}
+
+    run(main)
+
+
+def test_one_that_is_given_up_while_it_waits_for_what_goes_does_so_no_longer(tmp_path: Path) -> None:
+    async def main() -> None:
+        house = House(tmp_path, 10)
+        old = await house.load("old", 6)
+        house.now_s += 1
+        handover = Handover()
+        folder = house.folder("unwanted", 6)
+        source = ModelSource("unwanted", 1, folder.parent, folder, placements=CPU, handover=handover)
+        load = asyncio.ensure_future(house.residency.admit(source))
+        await house.eviction()
+        handover.give_up()
+        with pytest.raises(GivenUpError):
+            await load
+        assert not house.residency._deciding.locked()
+        house.close(old)
+        assert house.residency.used == {}
+
+    run(main)
+
+
 def test_for_a_load_that_was_given_up_nobody_has_to_go(tmp_path: Path) -> None:
     async def main() -> None:
         house = House(tmp_path, 10)

@@ -128,3 +128,21 @@ def use_in_process(known: Mapping[str, int] | None, files: MemoryUse, growth: in
     if growth is not None:
         on_cpu = max(on_cpu, growth)
     return MemoryUse({**files.bytes, CPU: on_cpu}, estimated=True)
+
+
+class LoadWatch:
+    """One load: what the process has grown by, and how many loads that may come from. `most`: how many there were at a
+    time.
+    """
+
+    def __init__(self, watches: "set[LoadWatch]", before: int) -> None:
+        self.most = 0
+        self._watches = watches
+        self._before = before
+
+    def end(self) -> int | None:
+        """What the process has grown by; an equal share of it, if other models were loaded meanwhile. None if that
+        cannot be told.
+        """
+        self._watches.discard(self)
+        return max(0, resident_bytes() - self._before) // self.most if self._before else None

@@ -3,8 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Protocol
 
@@ -13,6 +23,7 @@ from kserve_v2.errors import NoRoomError, NoRoomYetError, OverloadedError, Unava
 from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess, less, soonest, total
 from kserve_v2.repository.residency.measuring import (
     CPU,
+    LoadWatch,
     MemoryUse,
     expected_use,
     processes_bytes,
@@ -22,6 +33,7 @@ from kserve_v2.repository.residency.measuring import (
     times,
     use_in_process,
 )
+from kserve_v2.repository.residency.waiting import any_of, set_on_loop
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +123,7 @@ class Claim:
     activity: int = -1
     executed_ms: int = 0
     used_s: float = 0.0
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def leaving(self) -> bool:
@@ -178,7 +191,9 @@ class Residency:
             copies,
             used_s=self._clock(),
         )
-        async with self._deciding:
+        loop = asyncio.get_running_loop()
+        source.handover.if_given_up(partial(set_on_loop, loop, claim.given_up))
+        async with self._turn(claim):
             if self.limited:
                 await self._make_room(claim)
             self._claims[claim] = None
@@ -191,7 +206,7 @@ class Residency:
         while True:
             await self._models.count()
             if claim.leaving:
-                raise GivenUpError(f"model '{claim.name}' was unloaded meanwhile")
+                raise _given_up(claim)
             taken = total([each.use.bytes for each in self._claims if each is not claim])
             # As if what goes were gone: it is waited for below.
             staying = less(taken, self._leaving())
@@ -214,12 +229,28 @@ class Residency:
             self.evictions[name] = self.evictions.get(name, 0) + 1
             self._models.evict(name)
 
+    @asynccontextmanager
+    async def _turn(self, claim: Claim) -> AsyncIterator[None]:
+        """Decide alone. Raises GivenUpError as soon as nobody wants the claim any more: whoever decides may be waiting
+        for that to go.
+        """
+        turn = asyncio.ensure_future(self._deciding.acquire())
+        try:
+            await any_of(turn, claim.given_up.wait())
+            if not turn.done():
+                raise _given_up(claim)
+            yield
+        finally:
+            if turn.done() and not turn.cancelled():
+                self._deciding.release()
+            else:
+                turn.cancel()
+
     async def _await_freed(self, deadline: float, claim: Claim) -> None:
         self._freed.clear()
-        try:
-            await asyncio.wait_for(self._freed.wait(), max(0.0, deadline - self._clock()))
-        except TimeoutError:
-            raise self._no_room(claim, self.used) from None
+        left_s = max(0.0, deadline - self._clock())
+        if not await any_of(self._freed.wait(), claim.given_up.wait(), timeout_s=left_s):
+            raise self._no_room(claim, self.used)
 
     def changing(self) -> asyncio.Event:
         """Set as soon as anything has come or gone, and when it was looked who was asked, since this was called."""
@@ -278,7 +309,7 @@ class Residency:
         in_s = self._room_in(claim.name, needed, taken)
         return NoRoomError(text) if in_s is None else NoRoomYetError(text, in_s, needed)
 
-    def watch(self) -> "LoadWatch":
+    def watch(self) -> LoadWatch:
         """A load begins: what the process grows by until its end."""
         watch = LoadWatch(self._watches, resident_bytes())
         self._watches.add(watch)
@@ -294,9 +325,8 @@ class Residency:
         claim.use = times(measured, claim.copies)
         if not measured.estimated:
             self._remember(claim, measured)
-        # Who decides may be waiting for this one to go, if nobody wants it any more.
         if self.limited and not claim.leaving:
-            async with self._deciding:
+            async with self._turn(claim):
                 await self._make_room(claim)
         claim.model, model.memory = model, claim.use
         self._of_models[model] = claim
@@ -398,22 +428,8 @@ class Residency:
             self._looking.cancel()
 
 
-class LoadWatch:
-    """One load: what the process has grown by, and how many loads that may come from. `most`: how many there were at a
-    time.
-    """
-
-    def __init__(self, watches: "set[LoadWatch]", before: int) -> None:
-        self.most = 0
-        self._watches = watches
-        self._before = before
-
-    def end(self) -> int | None:
-        """What the process has grown by; an equal share of it, if other models were loaded meanwhile. None if that
-        cannot be told.
-        """
-        self._watches.discard(self)
-        return max(0, resident_bytes() - self._before) // self.most if self._before else None
+def _given_up(claim: Claim) -> GivenUpError:
+    return GivenUpError(f"model '{claim.name}' was unloaded meanwhile")
 
 
 def _is_within(use: Use, other: Use) -> bool:
