@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Callable
 
 # Cancellations of executions that have not begun; most of those that are kept are of some that are over.
 _MOST_EARLY = 256
@@ -14,7 +14,9 @@ _MOST_EARLY = 256
 class Executing:
     """The requests of executions that are under way, by the number of the execution. From any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_begin: Callable[[], None] = lambda: None) -> None:
+        """`on_begin` is called whenever an execution begins."""
+        self._on_begin = on_begin
         self._lock = threading.Lock()
         self._requests: dict[int, Sequence[Any]] = {}
         # Where a request is: an execution's number and its place there. Keyed by identity, as long as it is there.
@@ -24,6 +26,7 @@ class Executing:
 
     def begin(self, number: int, requests: Sequence[Any]) -> None:
         """An execution begins."""
+        self._on_begin()
         with self._lock:
             self._requests[number] = requests
             for index, request in enumerate(requests):

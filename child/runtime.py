@@ -23,7 +23,9 @@ from .channel.channel import Channel
 from .channel.messages import ChannelClosed, Kind, Message, MessageError
 from .channel.outbox import Outbox
 from .executing import Executing
+from .freed_memory import keep_freed_memory, return_freed_memory
 from .host import Host, Json, Placement, Source, ThreadBudget
+from .idle_memory import IdleMemory
 from .logs import SideHandler
 from .remote_services import RemoteControl, RemoteMetrics
 from .serving import Conversation, describe, serve
@@ -40,6 +42,7 @@ _PARENT = os.getppid()
 
 def run(side: int, sockets: int) -> None:
     """Serve a model until the server says stop. Does not return."""
+    keep_freed_memory(one_heap=False)
     process = _Process(Channel(socket.socket(fileno=side)), socket.socket(fileno=sockets))
     try:
         process.run()
@@ -91,7 +94,9 @@ class _Process:
         self._sockets = sockets
         # What the main thread is to do.
         self._jobs: queue.SimpleQueue[tuple[Message, Channel | None]] = queue.SimpleQueue()
-        self._executing = Executing()
+        # It is tended as long as somebody has it.
+        self._memory = IdleMemory()
+        self._executing = Executing(self._memory.used)
         self._host: Host | None = None
         self._calls = Calls(side, self._known_host, self._executing)
         self._metrics = RemoteMetrics(self._calls)
@@ -238,6 +243,8 @@ class _Process:
             placement = host.placement(Placement(*fields["placement"]))
             make = self._model.trial_instance if fields.get("trial") else self._model.instance
             instance = make(placement)
+            # What loading has needed, and executions may not.
+            return_freed_memory()
             if instance is None:
                 self._side.send(Kind.READY, message.number, {"none": True})
                 return

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kserve_v2_child.freed_memory import keep_freed_memory
 from starlette.types import ASGIApp
 
 from kserve_v2.acceptance import handed_on
@@ -31,7 +32,6 @@ from kserve_v2.logs.load_progress import LoadProgress
 from kserve_v2.logs.reload_report import ReloadReport
 from kserve_v2.logs.stall_watch import StallWatch
 from kserve_v2.logs.terminal import terminal
-from kserve_v2.memory.allocator import keep_freed_memory
 from kserve_v2.memory.collector import COLLECTOR
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import IndexEntry
@@ -451,7 +451,7 @@ def _url(scheme: str, address: str, port: int, path: str = "") -> str:
 
 def run(settings: Settings) -> int:
     """Serve until a signal comes. Returns the exit status of the process. Raises StartupError."""
-    keep_freed_memory()
+    keep_freed_memory(one_heap=True)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(settings))
 

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from typing import cast
 
 import uvloop
+from kserve_v2_child.freed_memory import keep_freed_memory
 
 from benchmarks.load import http2
 from benchmarks.load.exchange import framed
-from kserve_v2.memory.allocator import keep_freed_memory
 
 _CONTENT_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 _HEAD_END = b"\r\n\r\n"
@@ -151,7 +151,7 @@ def fork(processes: int) -> int:
 
 async def main(listening: socket.socket, number: int) -> None:
     """Answer until the process is ended. The process of number 0 tells where."""
-    keep_freed_memory()
+    keep_freed_memory(one_heap=True)
     protocol, name = (TrivialRest, "REST") if sys.argv[1] == "rest" else (TrivialGrpc, "gRPC")
     answer = b"x" * int(sys.argv[2])
     server = await asyncio.get_running_loop().create_server(lambda: protocol(answer), sock=listening)

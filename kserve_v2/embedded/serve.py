@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from kserve_v2_child.freed_memory import keep_freed_memory
+
 from kserve_v2.embedded.models import Given, read_models
 from kserve_v2.embedded.options import make_settings
 from kserve_v2.embedded.server import Server
 from kserve_v2.logs import console, log
-from kserve_v2.memory.allocator import keep_freed_memory
 
 
 def serve(
@@ -81,7 +82,7 @@ def serve(
         return server
     log.configure(effective)
     try:
-        keep_freed_memory()
+        keep_freed_memory(one_heap=True)
         with _ended_by_signals():
             try:
                 server = Server(effective, served, owns_process=True)

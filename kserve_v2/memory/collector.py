@@ -17,7 +17,8 @@ from functools import partial
 from itertools import compress, cycle, filterfalse, repeat
 from operator import call, is_, is_not
 
-from kserve_v2.memory.allocator import return_freed_memory
+from kserve_v2_child.freed_memory import return_freed_memory
+
 from kserve_v2.memory.library_objects import library_objects, modules_now
 
 # For fewer objects it is not worth while to find out which of them belong to a library.

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from functools import partial
 
 import orjson
+from kserve_v2_child.freed_memory import keep_freed_memory
 
 from kserve_v2.front_ends import grpc_options, has_fast_lane, max_inflight_bytes, rest_server
 from kserve_v2.logs import console, log
 from kserve_v2.logs.settings import LogSettings
 from kserve_v2.logs.stall_watch import StallWatch
-from kserve_v2.memory.allocator import keep_freed_memory
 from kserve_v2.memory.collector import COLLECTOR
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.metrics.pauses import GcPauses
@@ -47,7 +47,7 @@ _BEGINNING_S = 0.1
 
 def run(link: int, connections: int) -> int:
     """Answer until the home says stop. Returns the exit status; does not return if the home is gone."""
-    keep_freed_memory()
+    keep_freed_memory(one_heap=True)
     with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(socket.socket(fileno=link), socket.socket(fileno=connections)))
     log.shutdown()

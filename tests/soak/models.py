@@ -75,7 +75,7 @@ CENSUS = """
 import asyncio
 import gc
 import numpy as np
-from kserve_v2.memory.allocator import return_freed_memory
+from kserve_v2_child.freed_memory import return_freed_memory
 
 class Model:
     inputs = {"ASK": ("INT64", [1])}
