@@ -379,6 +379,34 @@ def test_batches_that_cannot_grow_wait_in_the_other_process_and_are_answered_in_
     run(test, ONE_AT_A_TIME)
 
 
+def test_what_is_posted_ahead_is_shared_out() -> None:
+    """One process does not have all of it while another has nothing more to do."""
+
+    async def main() -> None:
+        echoes = [Echo(), Echo()]
+        target = queue_target(
+            SIGNATURE, Several(echoes), ONE_AT_A_TIME, quickness=Quickness(lambda: 0), instances=["one", "two"]
+        )
+        await target.start()
+        for count in (2, 8):
+            asked = [ask(target) for _ in range(count)]
+            for echo in echoes:
+                await posted(echo, count // 2)
+            for echo in echoes:
+                for _ in range(count // 2):
+                    echo.answer()
+            await asyncio.gather(*asked)
+            assert [len(echo.posted) for echo in echoes] == [count // 2, count // 2]
+            for echo in echoes:
+                echo.posted, echo.collected = [], 0
+        await target.stop()
+        for echo in echoes:
+            echo.here.close()
+            echo.there.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
 def test_batches_that_may_grow_wait_in_the_queue() -> None:
     async def test(echo: Echo, target: QueueTarget) -> None:
         await warmed_up(echo, target)

@@ -74,6 +74,10 @@ class _Place:
         self.took_ns = smoothed(self.took_ns, (self.since_ns - since_ns) // answered)
 
 
+def _how_much(place: _Place) -> int:
+    return len(place.posted)
+
+
 class Poster:
     """Gives the batches of one model to its instances. Lives on the event loop.
 
@@ -150,13 +154,13 @@ class Poster:
             self._end()
 
     def _begin_ahead(self) -> None:
-        """All instances have something to do: give more to those that are soon done with it."""
-        for place in self._places:
-            while place.takes_more:
-                taken = self._queue.take_now(_may_go_ahead)
-                if not isinstance(taken, Batch):
-                    return
-                self._post(place, taken)
+        """All instances have something to do: give more to those that are soon done with it, the least busy first."""
+        while True:
+            place = min((each for each in self._places if each.takes_more), key=_how_much, default=None)
+            taken = None if place is None else self._queue.take_now(_may_go_ahead)
+            if place is None or not isinstance(taken, Batch):
+                return
+            self._post(place, taken)
 
     def _wait(self, growth: WaitUntil) -> None:
         # With each request that is queued it is looked at again.
