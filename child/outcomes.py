@@ -78,7 +78,7 @@ def _is_masked(value: Any) -> bool:
 
 def parameters(requests: Sequence[Any], model: str) -> list[Json] | None:
     """The response parameters of each request; None if there are none. Raises MistakeError."""
-    if not any(request.response_parameters for request in requests):
+    if not [each for each in requests if each.response_parameters]:
         return None
     return [_parameters(request.response_parameters, model) for request in requests]
 

@@ -39,7 +39,7 @@ class BatchInstance:
     def execute(self, tensors: Sequence[Tensors], requests: Sequence[Any]) -> list[Outcome]:
         """The outcome of each request. Raises what the handler raises for a batch that is handled in one piece."""
         rows = rows_of(requests, tensors)
-        if any(row.alone for row in rows):
+        if True in [row.alone for row in rows]:
             return self._execute_apart(rows, requests)
         answers = self._worker.handle(rows)
         if len(requests) > 1 and any(each.get(REFUSED) for each in answers):

@@ -28,12 +28,11 @@ def rows_of(requests: Sequence[Any], tensors: Sequence[Mapping[str, Any]]) -> li
     """Those of a batch, in their order."""
     found: list[Row] = []
     for place, (request, inputs) in enumerate(zip(requests, tensors)):
-        elements = inputs[INPUT].reshape(-1).tolist()
         packed = request.packed
         if packed is None:
-            found += _plain_rows(request, elements, place)
+            found += _plain_rows(request, inputs[INPUT].reshape(-1).tolist(), place)
         else:
-            found.append(_packed_row(packed, elements[0], place))
+            found.append(_packed_row(packed, inputs[INPUT].item(), place))
     return found
 
 

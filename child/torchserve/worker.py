@@ -103,7 +103,8 @@ class Worker:
             raise
         finally:
             context._end()
-        took_ms = round((time.perf_counter() - began) * 1000, 2)
+        # To hundredths; `round` writes the digits to do that.
+        took_ms = int((time.perf_counter() - began) * 100_000 + 0.5) / 100
         self._sink.add("PredictionTime", "gauge", "ms", self._labels, took_ms)
         return [_answer(body_of(result), said) for result, said in zip(results, context.request_processor)]
 
@@ -149,6 +150,9 @@ def _answer(body: Body, said: Any) -> Json:
 def outputs_of(bodies: Sequence[bytes]) -> dict[str, Any]:
     """As a tensor, a row for each."""
     array = np.empty((len(bodies), 1), np.object_)
+    if len(bodies) == 1:
+        array[0, 0] = bodies[0]
+        return {OUTPUT: array}
     for index, body in enumerate(bodies):
         array[index, 0] = body
     return {OUTPUT: array}

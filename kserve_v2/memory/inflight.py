@@ -113,7 +113,8 @@ def tensor_bytes(tensors: Mapping[str, Array]) -> int:
     for array in tensors.values():
         size = array.nbytes
         if array.dtype.kind == "O":
-            size += array.size * _OBJECT_BYTES + sum(map(len, array.reshape(-1).tolist()))
+            texts = len(array.item()) if array.size == 1 else sum(map(len, array.reshape(-1).tolist()))
+            size += array.size * _OBJECT_BYTES + texts
         elif size >= COUNTED_BYTES and is_mapped(array):
             size = 0
         total += size

@@ -155,10 +155,9 @@ def usual_answer(response: InferResponse) -> tuple[bytes, str] | None:
     parameters = response.parameters
     if parameters and parameters != _USUAL:
         return None
-    elements = response.outputs[OUTPUT].reshape(-1).tolist()
-    if len(elements) != 1 or type(elements[0]) is not bytes:
-        return None
-    return elements[0], _JSON if parameters else ""
+    array = response.outputs[OUTPUT]
+    body = array.item() if array.size == 1 else None
+    return (body, _JSON if parameters else "") if type(body) is bytes else None
 
 
 def _body(outputs: Mapping[str, Any]) -> bytes:

@@ -385,7 +385,11 @@ def test_what_is_posted_ahead_is_shared_out() -> None:
     async def main() -> None:
         echoes = [Echo(), Echo()]
         target = queue_target(
-            SIGNATURE, Several(echoes), ONE_AT_A_TIME, quickness=Quickness(lambda: 0), instances=["one", "two"]
+            SIGNATURE,
+            Several(echoes),
+            ONE_AT_A_TIME,
+            quickness=Quickness(lambda: 0),
+            instances=["one", "two"],
         )
         await target.start()
         for count in (2, 8):
