@@ -287,6 +287,10 @@ def _origin(
             raise InvalidArgumentError(
                 f"--model-repository {where}: expected an archive (.zip, .tar.gz) that has models in it"
             )
+        if where.scheme == "http":
+            logger.warning(
+                "%s: whoever is on the way can read and change what comes; use https:// if you can", where
+            )
         return WebArchive(where.full, where.file_name)
     wanted = place(where.scheme, where.full, environ)
     filesystem = open_filesystem(where.scheme, wanted)

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 MARK = "kserve-v2-staging"
 _AREA = re.compile(r"[A-Za-z0-9._]{1,40}-[0-9a-f]{16}")
+# Of a URL: who asks and its password, and what stands behind the path; the password alone.
+_SECRETS = re.compile(r"(?<=://)[^/\s@]*@|\?[^#]*")
+_PASSWORD = re.compile(r"(?<=://)(?P<user>[^/\s@:]*):[^/\s@]*@")
 _UNKNOWN_CHARACTERS = re.compile(r"[^A-Za-z0-9.]+")
 
 
@@ -227,6 +230,9 @@ class Staging:
 
 
 def area_key(location: str) -> str:
-    """The name of a location's part of the folder."""
-    readable = _UNKNOWN_CHARACTERS.sub("_", location)[:40]
-    return f"{readable}-{blake2b(location.encode(errors='surrogateescape'), digest_size=8).hexdigest()}"
+    """The name of a location's part of the folder. Paths are shown, and logged: nothing can be read in it of who asks a
+    server, nor of what stands behind the path, which may be a signature; and no password can be found by trying.
+    """
+    readable = _UNKNOWN_CHARACTERS.sub("_", _SECRETS.sub("", location))[:40]
+    told_apart = _PASSWORD.sub(r"\g<user>@", location)
+    return f"{readable}-{blake2b(told_apart.encode(errors='surrogateescape'), digest_size=8).hexdigest()}"

@@ -12,7 +12,7 @@ from typing import IO
 from urllib.parse import unquote, urlsplit
 
 from kserve_v2.repository.locations.manifest import Item, Manifest
-from kserve_v2.repository.locations.store import UnreachableError, unreachable, without_secrets
+from kserve_v2.repository.locations.store import RefusedError, UnreachableError, unreachable, without_secrets
 
 _TIMEOUT_S = 60.0
 _RANGE = re.compile(r"bytes (?P<start>[0-9]+)-[0-9]+/(?P<size>[0-9]+)")
@@ -118,7 +118,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         """The request that follows."""
         before, after = urlsplit(req.full_url), urlsplit(newurl)
         if after.scheme not in {before.scheme, "https"}:
-            raise PermissionError("a redirection leads away from HTTPS")
+            raise RefusedError("a redirection leads away from HTTPS")
         following = super().redirect_request(req, fp, code, msg, headers, newurl)
         if following is not None and before.netloc != after.netloc:
             following.remove_header("Authorization")

@@ -1,9 +1,12 @@
 """Archives on a web server: one that the test starts, and that misbehaves as it is told."""
 
 import base64
+import io
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,6 +15,9 @@ import pytest
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.repository.locations import transfer
 from kserve_v2.repository.locations.locations import Locations
+from kserve_v2.repository.locations.staging import area_key
+from kserve_v2.repository.locations.store import RefusedError
+from kserve_v2.repository.locations.web_archive import _Redirects
 from kserve_v2.repository.reading.scan import scan
 from tests.repository.locations.conftest import MakeLocations, Pack
 
@@ -148,6 +154,43 @@ def test_passwords_are_sent_and_never_to_another_host(web: Web, make_locations: 
     web.authorizations.clear()
     locations.refresh()
     assert web.authorizations == [expected, None]
+
+
+def test_no_path_tells_a_password(
+    web: Web, make_locations: MakeLocations, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is staged lies below a name that the URL has made, and paths are shown and logged."""
+    locations = make_locations(f"{web.url.replace('//', '//token:hidden@')}/models.zip?sig=hidden")
+    locations.names()
+    [root] = locations.roots
+    assert "models.zip" in str(root)
+    assert not any(secret in f"{root} {caplog.text}" for secret in ("token", "hidden"))
+
+
+def test_locations_are_told_apart_by_what_is_not_shown_and_not_by_passwords() -> None:
+    one, *others = (
+        area_key(f"https://{who}host/a.zip{query}")
+        for who, query in (("me:x@", "?v=1"), ("me:x@", "?v=2"), ("you:x@", "?v=1"), ("", "?v=1"))
+    )
+    assert one not in others
+    assert len(set(others)) == len(others)
+    assert area_key("https://me:other@host/a.zip?v=1") == one
+    assert {each.rpartition("-")[0] for each in (one, *others)} == {"https_host_a.zip"}
+    assert area_key("s3://https://host:1/b/c") != area_key("s3://https://host:2/b/c")
+
+
+def test_plain_http_is_warned_of(
+    web: Web, make_locations: MakeLocations, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_locations(f"{web.url.replace('//', '//token:hidden@')}/models.zip")
+    [record] = [each for each in caplog.records if "use https://" in each.message]
+    assert "hidden" not in record.message
+
+
+def test_a_redirection_away_from_https_is_refused_and_says_why() -> None:
+    before = urllib.request.Request("https://host/models.zip")
+    with pytest.raises(RefusedError, match="away from HTTPS"):
+        _Redirects().redirect_request(before, io.BytesIO(), 302, "", HTTPMessage(), "http://host/models.zip")
 
 
 def test_nothing_but_http_is_followed(
