@@ -254,7 +254,8 @@ class IndexEntry:
     """One line of the repository index. A model that was never loaded has neither version nor state. A version that is
     READY has a reason only if what should have taken its place has failed. `note`, `loaded_in_s`: for people, not for
     clients. `labels`: those that stand for the version. `release_problems`: what the release of the model says that is
-    not done, with the highest version that answers.
+    not done, with the highest version that answers. `memory`: bytes that a version uses, by device, in all processes
+    that have it, and whether that is an estimate; told where there is a budget for it.
     """
 
     name: str
@@ -265,3 +266,5 @@ class IndexEntry:
     loaded_in_s: float | None = field(default=None, compare=False)
     labels: tuple[str, ...] = ()
     release_problems: str = ""
+    memory: Mapping[str, int] = field(default_factory=dict, compare=False)
+    memory_estimated: bool = field(default=False, compare=False)

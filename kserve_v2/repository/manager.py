@@ -16,7 +16,7 @@ from kserve_v2.errors import (
 from kserve_v2.messages import IndexEntry
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.control import Controls
-from kserve_v2.repository.lifecycle.index import answered_by, index_entry
+from kserve_v2.repository.lifecycle.index import answered_by, index_entry, with_memory
 from kserve_v2.repository.lifecycle.load_request import (
     PLAIN,
     LoadRequest,
@@ -135,6 +135,8 @@ class ModelManager(ModelMap):
             problem = (found.problem if found else None) or ""
             shown = model.entries(problem) if model else [index_entry(name, problem)]
             shown = self._released(model, shown) if model else shown
+            if model and self.residency.limited:
+                shown = with_memory(shown, model.served)
             entries += [answered_by(each, self.asked(name, "")) for each in shown]
         return self._names.shortened(entries)
 

@@ -59,6 +59,8 @@ def index_view(entry: IndexEntry) -> Json:
         "reason": entry.reason,
         "labels": entry.labels,
         "release_problems": entry.release_problems,
+        "memory_bytes": entry.memory,
+        "memory_estimated": entry.memory_estimated,
     }
     return {name: value for name, value in members.items() if value}
 

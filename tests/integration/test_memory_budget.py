@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from kserve_v2.cli import main
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.handlers import GATED
 from tests.integration.support import (
@@ -119,6 +120,21 @@ def test_those_that_were_not_asked_for_longest_make_room(on_demand: RunningServe
     # It is as if it were there.
     assert on_demand.get("/v2/health/ready").status_code == 200
     assert on_demand.get("/v2/models/m0").status_code == 200
+
+
+def test_the_index_says_what_models_use(on_demand: RunningServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ask(on_demand, "m1") == 2
+    entries = {each["name"]: each for each in on_demand.post("/v2/repository/index").json()}
+    shown = metric(on_demand, "kserve_v2_model_memory_bytes", model="m1", device="cpu", estimated="false")
+    assert entries["m1"]["memory_bytes"] == {"cpu": shown}
+    assert "memory_estimated" not in entries["m1"]
+    there = {name for name, entry in entries.items() if "memory_bytes" in entry}
+    assert there == loaded(on_demand)
+    assert main(["models", "--url", on_demand.rest], {}) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.split() == ["MODEL", "VERSION", "STATE", "MEMORY", "REASON"]
+    [line] = [line.split() for line in lines if line.startswith("m1 ")]
+    assert line == ["m1", "1", "READY", "1.0", "MiB"]
 
 
 def test_one_that_is_pinned_stays(on_demand: RunningServer) -> None:

@@ -22,15 +22,28 @@ def run_models(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int
     if namespace.json:
         say(json.dumps(models, indent=2, ensure_ascii=False))
         return 0
+    # Where there is a budget for it.
+    memory = ["MEMORY"] if any(each.get("memory_bytes") for each in models) else []
     rows = [
-        [str(each.get(name) or "") for name in ("name", "version", "state")] + [_reason(each)]
+        [str(each.get(name) or "") for name in ("name", "version", "state")]
+        + [_memory(each) for _ in memory]
+        + [_reason(each)]
         for each in models
     ]
     if rows:
-        show_table(("MODEL", "VERSION", "STATE", "REASON"), rows, environ)
+        show_table(("MODEL", "VERSION", "STATE", *memory, "REASON"), rows, environ)
     else:
         say("no model is ready" if namespace.ready else "there are no models")
     return 0
+
+
+def _memory(entry: Mapping[str, Any]) -> str:
+    """What a version uses: `16.0 MiB`, `~3.0 MiB, 1024.0 MiB on gpu0`."""
+    about = "~" if entry.get("memory_estimated") else ""
+    return ", ".join(
+        f"{about}{size / 2**20:.1f} MiB" + ("" if device == "cpu" else f" on {device}")
+        for device, size in (entry.get("memory_bytes") or {}).items()
+    )
 
 
 def _reason(entry: Mapping[str, Any]) -> str:

@@ -27,6 +27,17 @@ def answered_by(entry: IndexEntry, name: str) -> IndexEntry:
     return replace(entry, reason="; ".join(filter(None, (entry.reason, answered))))
 
 
+def with_memory(entries: Sequence[IndexEntry], served: Served | None) -> list[IndexEntry]:
+    """Entries of one model that say what its versions use, where they are there. `served`: what answers."""
+    versions = served.versions if served is not None else {}
+    found = []
+    for entry in entries:
+        model = versions.get(entry.version)
+        used = model.memory if model is not None else None
+        found.append(replace(entry, memory=used.bytes, memory_estimated=used.estimated) if used else entry)
+    return found
+
+
 def entries(
     name: str, records: Sequence[Record], served: Served | None, problem: str, directory_problem: str
 ) -> list[IndexEntry]:
