@@ -237,8 +237,11 @@ class _Members:
         self._tally = tally
         self._links: set[PurePosixPath] = set()
 
-    def accept(self, member: tarfile.TarInfo, path: str) -> tarfile.TarInfo:
-        """The member as it is unpacked. Raises FilterError or InvalidArgumentError."""
+    def accept(self, member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        """The member as it is unpacked; None for one that needs not be. Raises FilterError or InvalidArgumentError."""
+        if member.isdir() and not PurePosixPath(member.name).parts:
+            # The directory itself, as in `tar -C model -czf model.tar.gz .`
+            return None
         self._tally.add(member.name, member.size, link=member.issym() or member.islnk())
         checked = tarfile.data_filter(member, path)
         name = PurePosixPath(checked.name)

@@ -6,7 +6,15 @@ from collections.abc import Collection
 from pathlib import Path
 
 from kserve_v2.repository.locations.linked import ModelLinks
-from kserve_v2.repository.reading.layout import ARCHIVE, CONFIG, is_model_directory, is_model_file, is_version
+from kserve_v2.repository.reading.layout import (
+    ARCHIVE,
+    CONFIG,
+    is_hidden,
+    is_model_directory,
+    is_model_file,
+    is_system_directory,
+    is_version,
+)
 
 
 def has_model_file(names: Collection[str]) -> bool:
@@ -40,6 +48,41 @@ def has_archives_alone(folder: Path) -> bool:
     """Whether the models in a folder are archives, each of which is one by itself."""
     names = [child.name for child in folder.iterdir() if is_model_file(child.name) or child.name == CONFIG]
     return bool(names) and all(name.endswith(ARCHIVE) for name in names)
+
+
+def unwrap_model(directory: Path) -> None:
+    """Of what has a model's directory in it, and nothing else, make that: so it is in archives that were made of a
+    directory, and not of what is in it.
+    """
+    wrapper = _only_directory(directory)
+    if wrapper is not None and not is_version(wrapper.name) and is_model_directory(wrapper):
+        _unwrap(wrapper)
+
+
+def unwrap_repository(directory: Path) -> None:
+    """The same of what has a repository in it."""
+    wrapper = _only_directory(directory)
+    if wrapper is not None and not is_model_directory(wrapper) and models_in(wrapper):
+        _unwrap(wrapper)
+
+
+def _only_directory(folder: Path) -> Path | None:
+    names = [
+        each for each in folder.iterdir() if not (is_hidden(each.name) or is_system_directory(each.name))
+    ]
+    return names[0] if len(names) == 1 and names[0].is_dir() and not names[0].is_symlink() else None
+
+
+def _unwrap(wrapper: Path) -> None:
+    """Move what is in it up, unless a link in it leads out of it, and would lead elsewhere then."""
+    inside = wrapper.resolve()
+    links = (path for path in wrapper.rglob("*") if path.is_symlink())
+    if all(path.resolve().is_relative_to(inside) for path in links):
+        # Something in it may be called as it is.
+        away = wrapper.rename(wrapper.with_name(f".{wrapper.name}"))
+        for each in list(away.iterdir()):
+            each.rename(wrapper.parent / each.name)
+        away.rmdir()
 
 
 def give_version(folder: Path) -> None:

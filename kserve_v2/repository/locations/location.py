@@ -11,7 +11,7 @@ from kserve_v2.errors import InvalidArgumentError, ServingError, as_serving_erro
 from kserve_v2.repository.locations import flat
 from kserve_v2.repository.locations.area import Area
 from kserve_v2.repository.locations.names import name_problem
-from kserve_v2.repository.locations.stager import Stager
+from kserve_v2.repository.locations.stager import Shape, Stager, as_it_is
 from kserve_v2.repository.locations.store import Found, Store, UnreachableError, Whole
 from kserve_v2.repository.reading.layout import is_hidden
 
@@ -155,8 +155,9 @@ class StoredModels(_Staged):
             raise InvalidArgumentError(found.problem)
         area = self._open()
         with self._locks.setdefault(found.name, Lock()):
+            shape: Shape = flat.unwrap_model if found.archive else as_it_is
             tree = self._stager.stage(
-                self._store, lambda: self._store.manifest(found), area, found.name, patient=patient
+                self._store, lambda: self._store.manifest(found), area, found.name, shape, patient=patient
             )
             if tree is None:
                 self._hide(found.name)
@@ -204,7 +205,7 @@ class ArchivedModels(_Staged):
         with self._lock:
             area = self._open()
             tree = self._stager.stage(
-                self._archive, self._archive.whole, area, _REPOSITORY, _no_single_model, patient=patient
+                self._archive, self._archive.whole, area, _REPOSITORY, _as_repository, patient=patient
             )
             if tree is None:
                 # That it is gone is no wish to unload everything.
@@ -288,7 +289,8 @@ def _as_model(directory: Path) -> None:
         flat.give_version(directory)
 
 
-def _no_single_model(directory: Path) -> None:
+def _as_repository(directory: Path) -> None:
+    flat.unwrap_repository(directory)
     if flat.is_one_model(directory):
         raise InvalidArgumentError(
             "the archive is one model, not a repository of models: give --model-name NAME"

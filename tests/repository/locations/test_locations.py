@@ -292,6 +292,94 @@ def test_a_folder_and_an_archive_of_one_name_are_a_problem(
     assert entry_of(locations, "other").problem is None
 
 
+WRAPPED = {
+    "m/1/model.py": "code",
+    "m/config.pbtxt": "",
+    "m/m/weights": "w",
+    "__MACOSX/m/x": "",
+    ".DS_Store": "",
+}
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar.gz"])
+def test_an_archive_of_a_models_directory_is_the_model(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack, ending: str
+) -> None:
+    """Most are made of a directory, and not of what is in it; its name is no matter."""
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / f"flowers.{ending}").write_bytes((pack.zip if ending == "zip" else pack.tar)(WRAPPED))
+    locations = make_locations(models)
+    locations.materialize("flowers")
+    entry = entry_of(locations, "flowers")
+    assert entry.versions == (1,)
+    assert (entry.path / "1" / "model.py").read_text() == "code"
+    assert (entry.path / "m" / "weights").read_text() == "w"
+
+
+def test_an_archive_of_a_repositorys_directory_is_the_repository(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack
+) -> None:
+    archive = tmp_path / "models.zip"
+    archive.write_bytes(
+        pack.zip({"models/a/1/model.py": "", "models/b/1/model.py": "", "models/README.md": ""})
+    )
+    locations = make_locations(archive)
+    locations.names()
+    assert list(scan(locations.roots).models) == ["a", "b"]
+
+
+def staged_files(locations: Locations, models: Path) -> tuple[Path, set[str]]:
+    """Where the model `flowers` is put together, and its files."""
+    locations.materialize("flowers")
+    [root] = [root for root in locations.roots if root != models]
+    top = root / "flowers"
+    return top, {path.relative_to(top).as_posix() for path in top.rglob("*") if not path.is_dir()}
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"m/1/model.py": "", "n/1/model.py": ""},
+        {"m/1/model.py": "", "labels.txt": ""},
+        {"1/model.py": ""},
+        {"m/readme.txt": ""},
+    ],
+)
+def test_what_is_not_one_directory_of_a_model_stays_as_it_is(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack, files: dict[str, str]
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "flowers.zip").write_bytes(pack.zip(files))
+    assert staged_files(make_locations(models), models)[1] == set(files)
+
+
+def test_a_link_never_leads_out_of_what_was_moved_up(tmp_path: Path, make_locations: MakeLocations) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    with tarfile.open(models / "flowers.tar", "w") as archive:
+        for name in ("m/1/model.py", ".outside", "m/up"):
+            member = tarfile.TarInfo(name)
+            if name == "m/up":
+                member.type, member.linkname = tarfile.SYMTYPE, "../.outside"
+            archive.addfile(member)
+    top, files = staged_files(make_locations(models), models)
+    assert files == {"m/1/model.py", ".outside", "m/up"}
+    assert (top / "m" / "up").resolve() == (top / ".outside").resolve()
+
+
+def test_an_archive_may_have_its_top_in_it(tmp_path: Path, make_locations: MakeLocations) -> None:
+    """As `tar -C flowers -czf flowers.tar.gz .` makes it."""
+    models, flowers = tmp_path / "models", write(tmp_path / "flowers", {"1/model.py": "code"})
+    models.mkdir()
+    with tarfile.open(models / "flowers.tar.gz", "w:gz") as archive:
+        archive.add(flowers, ".")
+    locations = make_locations(models)
+    locations.materialize("flowers")
+    assert entry_of(locations, "flowers").versions == (1,)
+
+
 def test_a_flat_archive_under_a_name(tmp_path: Path, make_locations: MakeLocations, pack: Pack) -> None:
     archive = tmp_path / "model.zip"
     archive.write_bytes(pack.zip({"model.py": "code", "labels.txt": "a"}))
