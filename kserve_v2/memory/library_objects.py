@@ -88,7 +88,8 @@ def _is_models(each: object, apart: str) -> bool:
     """Whether it is a class or a function of a model, or of such a class: a library may keep it, as with a hook, and
     forget it when the model goes.
     """
-    if isinstance(each, types.FunctionType):
+    # Not by isinstance, which asks the object for its class: a deprecated one of a library warns of that.
+    if issubclass(type(each), types.FunctionType):
         return each.__module__ is not None and str(each.__module__).startswith(apart)
     return _is_apart(each if _is_class(each) else type(each), apart)
 

@@ -110,6 +110,25 @@ def test_libraries_are_spared_and_models_are_not(run: Run) -> None:
     run(FREED)
 
 
+def test_no_object_is_asked_for_its_class(run: Run) -> None:
+    """A deprecated one warns of that, in the log of whoever has loaded a model."""
+    run("""
+import library
+
+asked = []
+
+class Deprecated:
+    def __getattribute__(self, name):
+        asked.append(name)
+        return object.__getattribute__(self, name)
+
+library.TABLE["deprecated"] = Deprecated()
+COLLECTOR.freeze_libraries(OWN_MODULES)
+assert gc.get_freeze_count() > at_start + WORTH_FREEZING
+assert not asked, asked
+""")
+
+
 def test_what_a_library_keeps_for_a_model_goes_with_it(run: Run) -> None:
     run("""
 import library
