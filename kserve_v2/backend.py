@@ -807,6 +807,19 @@ class CompletesUnopened(Protocol):
         ...
 
 
+@runtime_checkable
+class ChecksFile(Protocol):
+    """Optional: a `Backend` whose files may be wrong in ways that no completion comes to, and that only their framework
+    tells.
+    """
+
+    def check_file(self, source: ModelSource, config: ModelConfig) -> None:
+        """Open the model's file on the CPU, for who only looks at the model. `config`: complete. Raises what a load
+        would raise.
+        """
+        ...
+
+
 class Unpacked:
     """What is in an archive, in a folder that is removed when nobody refers to this any more."""
 

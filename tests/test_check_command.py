@@ -300,6 +300,19 @@ def test_a_thorough_check_finds_what_only_the_framework_knows(
     assert "Idantity" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_thorough_check_opens_torchscript(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    torch.jit.script(torch.nn.Linear(4, 3)).save(tmp_path / "m" / "1" / "model.pt")
+    tensor = "data_type: TYPE_FP32 dims: [ 4 ] }"
+    inputs = [f'input {{ name: "{name}" {tensor} ' for name in ("a", "b")]
+    (tmp_path / "m" / "config.pbtxt").write_text(f'{" ".join(inputs)} output {{ name: "y" {tensor}')
+    assert main(["check", str(tmp_path)], {}) == 0
+    assert main(["check", str(tmp_path), "--thorough"], {}) == 1
+    assert "The file has forward(input: Tensor) -> Tensor" in capsys.readouterr().out
+
+
 def test_the_examples_are_right() -> None:
     models = Path(__file__).parent.parent / "model_repository"
     command = [sys.executable, "-m", "kserve_v2", "check", str(models), "--cpus", "4", "--gpus", "0"]

@@ -11,6 +11,7 @@ from kserve_v2.backend import Backend, Model, ModelConfig, ModelSource
 from ..gpus import visible_gpus
 from .objects import wrap
 from .parameters import check_script_parameters
+from .script_archive import check_archive
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +48,22 @@ class PytorchBackend:
         _backend(source, config).complete(source, config)
 
     def complete_unopened(self, source: ModelSource, config: ModelConfig) -> None:
-        """The same. Of a TorchScript archive whose inputs and outputs are written, nothing more is to be known; a
-        program of torch.export is understood by torch's own operators.
+        """The same. Of a TorchScript archive whose inputs and outputs are written, all there is to be known is that it
+        is one; a program of torch.export is understood by torch's own operators.
         """
         if config.input and config.output and not _is_exported(source, config):
             check_script_parameters(config)
+            if (file := source.model_file(config)).is_file():
+                check_archive(file)
         else:
             self.complete(source, config)
+
+    def check_file(self, source: ModelSource, config: ModelConfig) -> None:
+        """Open a TorchScript archive; a program of torch.export was opened to complete its configuration."""
+        if not _is_exported(source, config):
+            from .torchscript.backend import TorchScriptBackend  # noqa: PLC0415 - see the class
+
+            TorchScriptBackend().check_file(source, config)
 
     def load(self, source: ModelSource, config: ModelConfig) -> Model:
         """Load the model once for each device that has instances."""

@@ -24,6 +24,7 @@ _COUNTS = (
     "Number of InferenceResponse objects do not match the number of InferenceRequest objects. InferenceRequest(s) size "
     "is:{}, and InferenceResponse(s) size is:{}\n"
 )
+NO_EXECUTE = "Python model {} does not implement `execute` method."
 _NO_RESPONSE = "Expected an 'InferenceResponse' object in the execute function return list, found type '{}'."
 _DECOUPLED = "Python model '{}' is using the decoupled mode and the execute function must return None."
 _NONE = (
@@ -76,6 +77,10 @@ class Stub:
                 if inspect.iscoroutine(returned):
                     returned.close()
                     raise ModelError("initialize: expected a plain function, got an async one")
+        # Looked for on the object: its own code may have put it there.
+        if not hasattr(self._model, "execute"):
+            self.finalize()
+            raise ModelError(NO_EXECUTE.format(self._file.name))
         self.context.ready(self.name)
 
     def is_ready(self) -> bool:
@@ -222,7 +227,7 @@ class Stub:
         """What `execute` returns; if it is async, the future of that. `around`: what runs in its place, then."""
         execute = getattr(self._model, "execute", None)
         if execute is None:
-            text = f"Python model {self._file.name} does not implement `execute` method."
+            text = NO_EXECUTE.format(self._file.name)
             raise ModelError(failed(self.name, text))
         with self.context.executing(self.name, requests):
             returned = execute(given)

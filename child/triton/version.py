@@ -6,6 +6,7 @@ Made of plain values, so that it can be made in another interpreter, with numpy 
 from __future__ import annotations
 
 import json
+import re
 import traceback
 import weakref
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from .importing import Importer, PathImporter
 from .instances import BatchInstance, SenderInstance, StreamInstance
 from .model_config import ModelConfig
 from .services import Services
-from .stub import Stub
+from .stub import NO_EXECUTE, Stub
 from .utils import make_utils
 
 CLASS = "TritonPythonModel"
@@ -111,8 +112,19 @@ class TritonVersion:
             if not isinstance(found, type):
                 name = f"{self.source.version}.{self.source.file.stem}"
                 raise ModelError(f"AttributeError: module '{name}' has no attribute '{CLASS}'")
+            if found.__module__ == module.__name__ and self._lacks_execute(found):
+                raise ModelError(NO_EXECUTE.format(self.source.filename))
             self._class = found
         return self._class
+
+    def _lacks_execute(self, found: type) -> bool:
+        """Whether no object of a class can have the method: it is not there, inherited neither, and no code of the file
+        puts it there, as that would have the word.
+        """
+        if hasattr(found, "execute") or found.__bases__ != (object,) or hasattr(found, "__getattr__"):
+            return False
+        text = self.source.file.read_text(encoding="utf-8", errors="replace")
+        return re.search(r"\bexecute\b", text) is None
 
     def load_error(self, error: BaseException) -> ModelError:
         """What is told of an exception in the model's code while it is loaded: file and line, type and text."""
@@ -124,9 +136,10 @@ class TritonVersion:
     def _place(self, error: BaseException) -> str:
         if isinstance(error, SyntaxError) and error.filename:
             return f"{Path(error.filename).name}, line {error.lineno}"
-        directory = Path(self.source.model_path)
+        # Either may be relative, as the repository was given.
+        directory = Path(self.source.model_path).absolute()
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if directory in Path(frame.filename).parents]
+        own = [frame for frame in frames if directory in Path(frame.filename).absolute().parents]
         return f"{Path(own[-1].filename).name}, line {own[-1].lineno}" if own else self.source.filename
 
 

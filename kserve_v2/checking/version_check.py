@@ -6,7 +6,7 @@ from contextlib import chdir, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from kserve_v2.backend import CompletesUnopened, ModelConfig, ModelSource
+from kserve_v2.backend import ChecksFile, CompletesUnopened, ModelConfig, ModelSource
 from kserve_v2.checking.findings import Level, Rule
 from kserve_v2.checking.report import Report, problems_of
 from kserve_v2.checking.step import StepVersion
@@ -23,6 +23,7 @@ from kserve_v2.repository.preparing.candidate import Candidate
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.preparing.prepare import Stage, check_model_file, prepare_version
 from kserve_v2.repository.reading.class_labels import read_labels
+from kserve_v2.repository.reading.file_content import explained
 from kserve_v2.repository.reading.initial_states import read_states
 from kserve_v2.scheduling.signature import ModelSignature
 
@@ -108,6 +109,10 @@ class VersionCheck:
             return put_together(prepared)
         prepared.source.handover.close()
         config = prepared.config
+        backend = self._registry.get(config.backend)
+        if options.opens_files and isinstance(backend, ChecksFile):
+            with explained(prepared.source.model_file(config), config.backend):
+                backend.check_file(prepared.source, config)
         labels = read_labels(config, candidate.entry.path)
         decoupled = config.model_transaction_policy.decoupled
         return StepVersion(config.name, ModelSignature(config), decoupled, labels)

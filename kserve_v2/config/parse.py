@@ -241,6 +241,8 @@ def _hint(error: text_format.ParseError, text: str) -> str:
     if text.lstrip().startswith("{"):
         return " This looks like JSON: write protobuf text format, as in max_batch_size: 8, without braces around it."
     line, column = error.GetLine(), error.GetColumn()
+    if line is not None and re.match(r"\s*(?://|/\*|--|;)", text.split("\n")[line - 1 :][0]):
+        return " A comment begins with #."
     # The parser splits lines at "\n" only.
     if (
         line is not None

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from typing import Any
+from zipfile import ZipFile, ZipInfo
 
 from onnx import TensorProto, helper
 
@@ -69,8 +71,17 @@ def graph(config: str, content: bytes | None = None, machine: tuple[int, int] = 
 
 
 def script(config: str) -> Case:
-    """The same for a TorchScript file, which is not opened."""
-    return Case({"m/config.pbtxt": config, "m/1/model.pt": b"PK"})
+    """The same for a TorchScript file, of which the table of contents is looked at."""
+    return Case({"m/config.pbtxt": config, "m/1/model.pt": packed("m/constants.pkl")})
+
+
+def packed(*members: str) -> bytes:
+    """A zip with empty files."""
+    buffer = BytesIO()
+    with ZipFile(buffer, "w") as archive:
+        for name in members:
+            archive.writestr(ZipInfo(name), b"")
+    return buffer.getvalue()
 
 
 def files(**given: str | bytes | None) -> Case:
@@ -124,6 +135,7 @@ CASES: dict[str, Case] = {
     "a bracket too many": handler("max_batch_size: 8 }\n"),
     "a string that is not closed": handler('backend: "python\n'),
     "JSON": handler('{ "max_batch_size": 8 }\n'),
+    "comments of another language": handler("// batches\nmax_batch_size: 8\n"),
     "YAML": handler('max_batch_size: 8\ninput:\n  - name: "x"\n'),
     "a field twice": handler("max_batch_size: 8\nmax_batch_size: 4\n"),
     "two schedulers": handler("dynamic_batching { }\nsequence_batching { }\n"),
@@ -437,6 +449,13 @@ CASES: dict[str, Case] = {
         **{"m/1/model.py": "class Model:\n    def __call__(self, inputs)\n        return inputs\n"}
     ),
     "a module that is missing": files(**{"m/1/model.py": "import numpy\nimport no_such_module\n"}),
+    "a module that is missing to a model for Triton": handler(
+        TENSORS,
+        "import numpy\nimport no_such_module\nclass TritonPythonModel:\n    def execute(self, requests): ...\n",
+    ),
+    "a misspelt method of a model for Triton": handler(
+        TENSORS, "class TritonPythonModel:\n    def excecute(self, requests):\n        return []\n"
+    ),
     "an error in a module beside": files(
         **{"m/1/model.py": "import helper\n" + HANDLER, "m/1/helper.py": "\n\nvalue = 1 / 0\n"}
     ),
@@ -450,6 +469,9 @@ CASES: dict[str, Case] = {
         **{"m/1/model.onnx": "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"}
     ),
     "a web page": files(**{"m/1/model.onnx": "<!DOCTYPE html><html><body>Sign in</body></html>\n"}),
+    "weights in the place of TorchScript": files(
+        **{"m/config.pbtxt": TENSORS, "m/1/model.pt": packed("m/data.pkl", "m/data/0")}
+    ),
     "a pickle": files(**{"m/1/model.onnx": TORCH_STATE}),
     # --- directories --------------------------------------------------------------------------------------------------
     "no version": files(**{"m/model.onnx": onnx()}),
@@ -513,6 +535,9 @@ CASES: dict[str, Case] = {
     "weights": files(**{"m/1/model.pth": "x"}),
     "a SavedModel": files(**{"m/1/saved_model.pb": "x", "m/config.pbtxt": "max_batch_size: 8\n"}),
     "a model in the repository itself": files(**{"model.onnx": onnx(), "m/1/model.py": HANDLER}),
+    "a configuration in the repository itself": files(
+        **{"config.pbtxt": "max_batch_size: 8\n", "m/1/model.py": HANDLER}
+    ),
     "a directory that is no model": files(**{"notes/readme.txt": "x", "m/1/model.py": HANDLER}),
     "a configuration that is a device": files(
         **{"m/1/model.py": HANDLER, "m/config.pbtxt": Link("/dev/zero")}

@@ -26,6 +26,8 @@ class TritonPythonModel:
 
 COMPLETES = GOOD + "    @staticmethod\n    def auto_complete_config(config):\n        "
 
+NO_EXECUTE = "Python model model.py does not implement `execute` method."
+
 # What is in the file, and what is said of it.
 BROKEN = {
     "a syntax error": ("class TritonPythonModel\n    pass", "model.py, line 1: SyntaxError: expected ':'"),
@@ -38,6 +40,8 @@ BROKEN = {
     "two classes": (GOOD + "class TritonPythonModel: ...", "model.py has more than one class TritonPythonModel"),
     "both kinds": (GOOD + "class Model: ...", "a class TritonPythonModel, as Triton's Python models have, and a class Model"),
     "a missing import": ("import nosuchmodule\n" + GOOD, "model.py, line 1: ModuleNotFoundError: No module named 'nosuchmodule'"),
+    "a misspelt method": (GOOD.replace("def execute", "def excecute"), NO_EXECUTE),
+    "no method, though there is talk of it": ("class TritonPythonModel:\n    'It should execute.'", NO_EXECUTE),
     "an exception": (GOOD + "raise RuntimeError('module boom')", "model.py, line 8: RuntimeError: module boom"),
     "an exit": (GOOD + "raise SystemExit(3)", "model.py, line 8: SystemExit: 3"),
     "an exception in __init__": (
@@ -130,11 +134,14 @@ def test_no_file_at_all(explicit: ExplicitServer, isolation: str) -> None:
     assert "version 1 has no file model.py" in error_of(explicit.load("broken"))
 
 
-def test_no_execute(explicit: ExplicitServer, isolation: str) -> None:
-    isolated(explicit.write("idle", "class TritonPythonModel: ...", CONFIG), isolation)
-    assert explicit.load("idle").status_code == 200
-    expected = "message: Python model model.py does not implement `execute` method."
-    assert ask(explicit, "idle") == f"500 Failed to process the request(s) for model 'idle_0', {expected}"
+def test_execute_may_be_put_there(explicit: ExplicitServer, isolation: str) -> None:
+    code = (
+        GOOD.replace("def execute", "def answer")
+        + "    def initialize(self, args):\n        self.execute = self.answer"
+    )
+    isolated(explicit.write("given", code, CONFIG), isolation)
+    assert explicit.load("given").status_code == 200
+    assert ask(explicit, "given") == "good"
 
 
 def test_an_exception_in_finalize_is_logged(explicit: ExplicitServer, isolation: str) -> None:

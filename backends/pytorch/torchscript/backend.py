@@ -3,7 +3,6 @@ there."""
 
 import logging
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +24,7 @@ from ..errors import torch_reason
 from ..optimize import optimize
 from ..options import read_options
 from ..parameters import WEIGHT_SHARING, check_script_parameters, inference_mode, thread_budget
+from ..script_archive import check_archive
 from ..tensors import memory_is_alone, to_torch
 from ..threads import enter_instance_thread, release_gpu_memory
 from .inputs import InputBinder, fill_inputs
@@ -60,6 +60,10 @@ class TorchScriptBackend:
                 fill_inputs(config, schema)
             if not config.output:
                 fill_outputs(config, schema)
+
+    def check_file(self, source: ModelSource, config: ModelConfig) -> None:
+        """Whether the module can be read, and its `forward` takes and returns what the configuration says."""
+        _check_fit(config, read_schema(_load(_model_file(source, config), "cpu")))
 
     def load(self, source: ModelSource, config: ModelConfig) -> "TorchScriptModel":
         """Load the module once for each device that has instances."""
@@ -212,7 +216,7 @@ def _model_file(source: ModelSource, config: ModelConfig) -> Path:
 
 def _load(file: Path, device: str) -> Any:
     """The module, ready for inference on `device`."""
-    _check_archive(file)
+    check_archive(file)
     check_device(file, device)
     try:
         # The deprecation is for whoever exports models. Threads that do this at the same time can at worst
@@ -227,19 +231,3 @@ def _load(file: Path, device: str) -> Any:
     for weights in module.parameters():
         weights.requires_grad_(False)
     return module.eval()
-
-
-def _check_archive(file: Path) -> None:
-    """Tell a TorchScript archive from the other things that are saved as .pt files."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = {name.partition("/")[2] for name in archive.namelist()}
-    except zipfile.BadZipFile:
-        members = set()
-    if "constants.pkl" in members:
-        return
-    kind = "what torch.save makes, such as a state_dict" if "data.pkl" in members else "something else"
-    raise InvalidArgumentError(
-        f"{file.name} is no TorchScript archive but {kind}. Save the model with torch.export.save, as model.pt2, or "
-        "load its weights in a model.py of the python backend"
-    )

@@ -59,6 +59,8 @@ def advice_at_the_top(name: str) -> str | None:
     business with it.
     """
     lower = name.lower()
+    if lower == CONFIG:
+        return f"lies in the repository itself, where nobody reads it: move it to NAME/{CONFIG}, beside the versions"
     if not _is_served(lower) or name.endswith(ARCHIVE):
         return None
     suffix = PurePosixPath(lower).suffix
