@@ -101,24 +101,31 @@ def _varied(
             bare: stack.enter_context(bench.process(yardstick, file, url=protocol)),
         }
         traffic = {name: traffic_to(process.urls[protocol]) for name, process in processes.items()}
+        kinds = tuple(traffic[SERVER])
+        # All kinds in each round: what the machine does otherwise from minute to minute is the same for all of them.
+        together = measure_rounds(
+            bench,
+            f"{protocol}, requests that differ",
+            {
+                f"{kind}, {name}": _subject(bench, generator, process, traffic[name][kind])
+                for kind in kinds
+                for name, process in processes.items()
+            },
+            CONNECTIONS,
+        )
         rounds: dict[str, Rounds] = {
-            kind: measure_rounds(
-                bench,
-                f"{protocol}, {kind}",
-                {
-                    name: _subject(bench, generator, process, traffic[name][kind])
-                    for name, process in processes.items()
-                },
-                CONNECTIONS,
-            )
-            for kind in traffic[SERVER]
+            kind: {
+                connections: [{name: by_both[f"{kind}, {name}"] for name in processes} for by_both in found]
+                for connections, found in together.items()
+            }
+            for kind in kinds
         }
-    found: list[Row | Line] = []
+    rows: list[Row | Line] = []
     for kind, of_kind in rounds.items():
-        found += lines(protocol, of_kind, partial(_describe, kind))
+        rows += lines(protocol, of_kind, partial(_describe, kind))
         targets = dict.fromkeys(CONNECTIONS, _OF_BARE_PROTOCOL)
-        found += throughput(case, of_kind, bare, targets, partial(_describe, kind))
-    return [*found, *_cpu(case, rounds)]
+        rows += throughput(case, of_kind, bare, targets, partial(_describe, kind))
+    return [*rows, *_cpu(case, rounds)]
 
 
 def _rest_traffic(url: str) -> Mapping[str, RestExchange]:

@@ -4,12 +4,15 @@ A request has its time to be sent, the number of its predecessors over the rate.
 it was sent later because all connections were still waiting for answers, or because this process was late. So a server
 that stops for a while pays for every request that fell into it (no coordinated omission).
 
-It runs on asyncio's own loop with select(2): uvloop and epoll keep time in milliseconds.
+It has a CPU of its own, and never sleeps on it: who sleeps is woken up late, by more than a small request takes. Nor is
+there an event loop, which would take longer for a request than the server does.
 """
 
 import asyncio
+import gc
 import json
 import selectors
+import socket
 import sys
 import time
 from array import array
@@ -20,6 +23,7 @@ from benchmarks.load.connections import Connection, connection_to
 from benchmarks.load.generator import Load
 
 _DRAIN_SECONDS = 10
+_READ_BYTES = 256 * 1024
 
 
 def run_open_loop(exchange: Exchange, connections: int, seconds: int, per_second: float) -> Load:
@@ -30,12 +34,23 @@ def run_open_loop(exchange: Exchange, connections: int, seconds: int, per_second
     return run_job(__name__, job, seconds + _DRAIN_SECONDS)
 
 
+class Wire(asyncio.Transport):
+    """Sends at once. What is sent is small, and fits into the socket's buffer."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        super().__init__()
+        self._socket = connected
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """See asyncio.Transport."""
+        self._socket.sendall(data)
+
+
 class OpenLoop:
     """Sends `requests` requests at their times, each over the first connection that is free."""
 
     def __init__(self, requests: int, per_second: float) -> None:
         self.latencies_ns = array("q")
-        self.over = asyncio.Event()
         self.failure = ""
         self._requests = requests
         self._interval_ns = 1e9 / per_second
@@ -44,11 +59,25 @@ class OpenLoop:
         self._begun = 0
         self._start_ns = 0
 
-    def start(self, connections: list[Connection]) -> None:
-        """From now on."""
-        self._free = connections
+    def run(self, connections: dict[socket.socket, Connection], seconds: float) -> None:
+        """Until all answers are there; for so many seconds at the most."""
+        self._free = list(connections.values())
+        selector = selectors.DefaultSelector()
+        for connected, connection in connections.items():
+            selector.register(connected, selectors.EVENT_READ, (connected.recv, connection))
         self._start_ns = time.perf_counter_ns()
-        self._send_due()
+        end_ns = self._start_ns + round(seconds * 1e9)
+        while len(self.latencies_ns) < self._requests and not self.failure:
+            for key, _ in selector.select(0):
+                receive, connection = key.data
+                if data := receive(_READ_BYTES):
+                    connection.data_received(data)
+                else:
+                    connection.connection_lost(None)
+            if self._send_due() > end_ns:
+                self.fail(
+                    f"the server does not keep up with {1e9 / self._interval_ns:.0f} requests per second"
+                )
 
     def answered(self, connection: Connection) -> None:
         """See `connections.Loop`."""
@@ -57,58 +86,46 @@ class OpenLoop:
             connection.send(self._late.popleft())
         else:
             self._free.append(connection)
-        if len(self.latencies_ns) == self._requests:
-            self.over.set()
 
     def fail(self, text: str) -> None:
         """See `connections.Loop`."""
-        if not self.over.is_set():
-            self.failure = text
-            self.over.set()
+        self.failure = self.failure or text
 
-    def _send_due(self) -> None:
-        """Send what is due, and come back when the next is."""
+    def _send_due(self) -> int:
+        """Send what is due. Returns the time."""
         now_ns = time.perf_counter_ns()
         while self._begun < self._requests:
             due_ns = self._start_ns + round(self._begun * self._interval_ns)
             if due_ns > now_ns:
-                asyncio.get_running_loop().call_later((due_ns - now_ns) / 1e9, self._send_due)
                 break
             self._begun += 1
             if self._free:
                 self._free.pop().send(due_ns)
             else:
                 self._late.append(due_ns)
+        return now_ns
 
 
-async def load(exchange: Exchange, connections: int, seconds: float, per_second: float) -> dict[str, object]:
+def load(exchange: Exchange, connections: int, seconds: float, per_second: float) -> dict[str, object]:
     """Run the open loop; what it saw."""
     opened = OpenLoop(max(1, round(seconds * per_second)), per_second)
-    loop = asyncio.get_running_loop()
-    made: list[Connection] = [
-        (await loop.create_connection(lambda: connection_to(exchange, opened), *exchange.address))[1]
-        for _ in range(connections)
-    ]
+    made = {}
+    for _ in range(connections):
+        connected = socket.create_connection(exchange.address)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection = made[connected] = connection_to(exchange, opened)
+        connection.connection_made(Wire(connected))
+    # There is nothing to be collected, and to look for it would take longer than many answers.
+    gc.disable()
     start = time.perf_counter()
-    opened.start(made)
-    try:
-        await asyncio.wait_for(opened.over.wait(), seconds + _DRAIN_SECONDS)
-    except TimeoutError:
-        opened.fail(f"the server does not keep up with {per_second:.0f} requests per second")
+    opened.run(made, seconds + _DRAIN_SECONDS)
     return {"seconds": time.perf_counter() - start, **summary(opened.latencies_ns, opened.failure)}
-
-
-def _select_loop() -> asyncio.AbstractEventLoop:
-    return asyncio.SelectorEventLoop(selectors.SelectSelector())
 
 
 def main() -> None:
     """The process."""
     job = json.load(sys.stdin)
-    with asyncio.Runner(loop_factory=_select_loop) as runner:
-        seen = runner.run(
-            load(from_json(job["exchange"]), job["connections"], job["seconds"], job["per_second"])
-        )
+    seen = load(from_json(job["exchange"]), job["connections"], job["seconds"], job["per_second"])
     print(json.dumps(seen))
 
 
