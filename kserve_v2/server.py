@@ -134,6 +134,8 @@ class Server:
         self._poller = _poller(settings, self.manager)
         self._stall_watch = StallWatch(settings.stall_log_secs, settings.exit_on_stall_secs)
         self.terminal = terminal(sys.stdout, os.environ)
+        self.owes_nothing = False
+        """Whether all that did not end in time is copies of requests for shadows; known once it has stopped."""
         self.progress = LoadProgress(self.terminal, animated=settings.log_format != "json")
         self._http: HttpServer | None = None
         self._metrics: HttpServer | None = None
@@ -315,7 +317,7 @@ class Server:
 
     async def stop(self) -> bool:
         """Not ready at once; finish what is under way within the exit time-out; unload. False: the time was
-        not enough. Sequences may go on until then; that one has not is no fault of ours.
+        not enough; see `owes_nothing`. Sequences may go on until then; that one has not is no fault of ours.
         """
         grace = self._settings.exit_timeout_secs
         time = asyncio.get_running_loop().time
@@ -342,6 +344,7 @@ class Server:
         # What is under way without a client counts, too: an execution whose client has left, a model that is closing.
         least = _CLOSING_SECONDS if finished else _LAST_WORDS_SECONDS
         closed = await _by(max(deadline, time() + least), self._close(_FLUSH_SECONDS if finished else 0))
+        self.owes_nothing = finished and (closed or self.manager.only_copies_left)
         return finished and closed
 
     async def _finish(self) -> None:
@@ -480,6 +483,8 @@ async def _serve(settings: Settings) -> int:
     logger.info("stopping: requests under way are finished first, for up to %d s", settings.exit_timeout_secs)
     _leave_after(settings.exit_timeout_secs + _CLOSING_SECONDS + _HANGING_SECONDS)
     if not await server.stop():
+        if server.owes_nothing:
+            _leave("a shadow still executes a copy of a request, which nobody waits for", 0)
         _leave("the exit time-out was not enough", 1)
     return 0
 

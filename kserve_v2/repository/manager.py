@@ -408,6 +408,12 @@ class ModelManager(ModelMap):
         counts = [model.silent_sequences for model in self._models.values()]
         return None if None in counts else sum(count or 0 for count in counts)
 
+    @property
+    def only_copies_left(self) -> bool:
+        """Whether all that is not closed yet may be because of copies for shadows, which nobody waits for."""
+        left = {each.model for model in self._models.values() for each in model.records}
+        return left - {None} <= self.routes.executes_copies
+
     def abandon(self) -> None:
         """The time to wait is up: fail what still waits, models that wait for each other's answers among it."""
         self._calls.abandon()

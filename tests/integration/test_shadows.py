@@ -381,6 +381,21 @@ def test_the_server_s_exit_waits_for_no_copy_that_has_not_begun(start_explicit: 
         assert server.stop() == 0
 
 
+def test_a_copy_that_does_not_end_is_no_failed_exit(start_explicit: StartExplicit) -> None:
+    """Nobody waits for it, and it cannot be ended."""
+    explicit = start_explicit("--exit-timeout-secs", "1")
+    server = explicit.server
+    explicit.write("slow", model(0), ALL, 1)
+    explicit.write("slow", model(0, waits=True), ALL, 2)
+    assert explicit.load("slow").status_code == 200
+    change(server, "slow", shadow={"version": 2})
+    with Gate() as gate:
+        ask(server, "slow", [1], port=gate.port)
+        gate.await_start()
+        assert server.stop() == 0
+    assert "a shadow still executes a copy of a request" in server.log
+
+
 def test_what_lies_in_a_client_s_memory_is_left_alone(server: RunningServer) -> None:
     change(server, "same", shadow={"version": 2})
     counted = Counted(server, "same")

@@ -49,13 +49,16 @@ class CopyLine:
             if self._waiting:
                 self._loop.call_soon(self._begin_next)
 
-    def close(self) -> None:
-        """Nothing is executed any more: what has begun is given up."""
+    def close(self) -> bool:
+        """Nothing is executed any more: what has begun is given up. Says whether there was any: it may go on for a
+        while in the version, although nobody waits for it.
+        """
         self._closed = True
         self._drop_waiting()
         executing, self._executing = self._executing, None
         if executing is not None:
             executing.drop()
+        return executing is not None
 
     def _begin_next(self) -> None:
         if self._executing is not None or not self._waiting:

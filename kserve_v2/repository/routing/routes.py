@@ -37,6 +37,8 @@ class Routes:
         # By the version that gets the copies, whatever releases come and go meanwhile.
         self._lines: WeakKeyDictionary[LoadedModel, CopyLine] = WeakKeyDictionary()
         self._exiting = False
+        self.executes_copies: frozenset[LoadedModel] = frozenset()
+        """The versions that were executing one when the server began to exit."""
         self._warned: dict[str, str] = {}
 
     def counts(self, name: str) -> RouteCounts | None:
@@ -51,8 +53,8 @@ class Routes:
     def exit(self) -> None:
         """The server exits: copies of requests are not waited for, and none begins any more."""
         self._exiting = True
-        for line in list(self._lines.values()):
-            line.close()
+        lines = list(self._lines.items())
+        self.executes_copies |= {model for model, line in lines if line.close()}
 
     def publish(self, name: str, served: Served | None, release: Release, *, settled: bool) -> Served | None:
         """What requests to a model are looked up in. `served`: its versions that can answer. `settled`: no load is
