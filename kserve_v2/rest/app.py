@@ -129,8 +129,8 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
         is_ready = await service.all_say_ready(names) if names else service.ready()
         return json_response({"live": True, "ready": is_ready}, 200 if is_ready else 400)
 
-    @app.get("/v2/models/{model_name}/ready", **documented("model_ready"))
-    @app.get("/v2/models/{model_name}/versions/{version}/ready", **documented("model_ready"))
+    @app.get("/v2/models/{model_name:model}/ready", **documented("model_ready"))
+    @app.get("/v2/models/{model_name:model}/versions/{version}/ready", **documented("model_ready"))
     async def model_ready(model_name: str, version: str = "") -> Response:
         """This model, or this version of it, answers."""
         if await service.model_says_ready(model_name, _version(version)):
@@ -157,24 +157,24 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
         """Counters and durations of every model that is ready."""
         return json_response({"model_stats": [shown_statistics(model) for model in await service.counted()]})
 
-    @app.get("/v2/models/{model_name}", **documented("model_metadata"))
-    @app.get("/v2/models/{model_name}/versions/{version}", **documented("model_metadata"))
+    @app.get("/v2/models/{model_name:model}", **documented("model_metadata"))
+    @app.get("/v2/models/{model_name:model}/versions/{version}", **documented("model_metadata"))
     async def model_metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model."""
         number = _version(version)
         metadata = await service.loaded(lambda: service.model_metadata(model_name, number))
         return json_response(model_metadata_view(metadata))
 
-    @app.get("/v2/models/{model_name}/config", **documented("model_config"))
-    @app.get("/v2/models/{model_name}/versions/{version}/config", **documented("model_config"))
+    @app.get("/v2/models/{model_name:model}/config", **documented("model_config"))
+    @app.get("/v2/models/{model_name:model}/versions/{version}/config", **documented("model_config"))
     async def model_config(model_name: str, version: str = "") -> Response:
         """The complete configuration of a model, with everything that was filled in."""
         number = _version(version)
         config = await service.loaded(lambda: service.model_config(model_name, number))
         return json_response(config_to_dict(config))
 
-    @app.get("/v2/models/{model_name}/stats", **documented("statistics"))
-    @app.get("/v2/models/{model_name}/versions/{version}/stats", **documented("statistics"))
+    @app.get("/v2/models/{model_name:model}/stats", **documented("statistics"))
+    @app.get("/v2/models/{model_name:model}/versions/{version}/stats", **documented("statistics"))
     async def model_statistics(model_name: str, version: str = "") -> Response:
         """Counters and durations of a model since it was loaded."""
         models = await service.counted(model_name, _version(version))
@@ -194,7 +194,7 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
             raise InvalidArgumentError("Invalid value for 'ready': expected a boolean")
         return json_response([index_view(entry) for entry in await service.index(ready_only=ready)])
 
-    @app.post("/v2/repository/models/{model_name}/load", **documented("repository_load"))
+    @app.post("/v2/repository/models/{model_name:model}/load", **documented("repository_load"))
     async def load(model_name: str, request: Request) -> Response:
         """Load a model, or load it again if its files have changed. Answers when it is ready."""
         # What was sent is not kept, but for what has become of it.
@@ -202,7 +202,7 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
         await service.load(model_name, wanted)
         return empty_response()
 
-    @app.post("/v2/repository/models/{model_name}/unload", **documented("repository_unload"))
+    @app.post("/v2/repository/models/{model_name:model}/unload", **documented("repository_unload"))
     async def unload(model_name: str, request: Request) -> Response:
         """Unload a model. Answers at once; requests that are under way are finished."""
         parameters = (await read_object(request)).get("parameters")
@@ -211,16 +211,16 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
         await service.unload(model_name, dependents=dependents)
         return empty_response()
 
-    @app.post("/v2/repository/{repository_name}/models/{model_name}/load", include_in_schema=False)
-    @app.post("/v2/repository/{repository_name}/models/{model_name}/unload", include_in_schema=False)
+    @app.post("/v2/repository/{repository_name}/models/{model_name:model}/load", include_in_schema=False)
+    @app.post("/v2/repository/{repository_name}/models/{model_name:model}/unload", include_in_schema=False)
     async def name_repository() -> Response:
         raise UnsupportedError("'repository_name' specification is not supported")
 
 
 def _add_description(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/docs/dataplane.json", include_in_schema=False)
-    @app.get("/v2/models/{model_name}/docs/dataplane.json", include_in_schema=False)
-    @app.get("/v2/models/{model_name}/versions/{version}/docs/dataplane.json", include_in_schema=False)
+    @app.get("/v2/models/{model_name:model}/docs/dataplane.json", include_in_schema=False)
+    @app.get("/v2/models/{model_name:model}/versions/{version}/docs/dataplane.json", include_in_schema=False)
     @app.get("/openapi.json", include_in_schema=False)
     async def description() -> Response:
         """The description of all routes, and of the models that are loaded now."""

@@ -4,7 +4,6 @@ Neither routing nor validation models nor a task of its own: that would take mor
 """
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,6 +16,7 @@ from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, known, method_not_allowed, not_found
+from kserve_v2.rest.model_names import ENCODED_SLASH, name_in_path
 from kserve_v2.rest.traces import RequestTracer, begin_trace, observed
 from kserve_v2.tracing.trace import Trace
 
@@ -76,15 +76,12 @@ class Operation(Protocol):
         ...
 
 
-_ENCODED_SLASH = re.compile("%(2f)", re.IGNORECASE)
-
-
 def decode_path(raw: bytes) -> str:
     """The path of a request without its percent-encoding, `raw` is ASCII. A slash that is encoded stays so: it belongs
-    to a name, and nothing that has a name here has a slash in it.
+    to a name, see `name_in_path`.
     """
     text = raw.decode("ascii")
-    return unquote(_ENCODED_SLASH.sub(r"%25\1", text)) if "%" in text else text
+    return unquote(ENCODED_SLASH.sub(r"%25\1", text)) if "%" in text else text
 
 
 def parse_target(path: str) -> tuple[str, str, str] | None:
@@ -93,9 +90,9 @@ def parse_target(path: str) -> tuple[str, str, str] | None:
         return _parse_v1_target(path) if path.startswith("/v1/models/") else None
     parts = path.split("/")
     if len(parts) == 5:
-        return (parts[4], parts[3], "") if parts[3] else None
+        return (parts[4], name_in_path(parts[3]), "") if parts[3] else None
     if len(parts) == 7 and parts[4] == "versions" and names_version(parts[5]):
-        return (parts[6], parts[3], parts[5]) if parts[3] else None
+        return (parts[6], name_in_path(parts[3]), parts[5]) if parts[3] else None
     return None
 
 
@@ -106,9 +103,9 @@ def _parse_v1_target(path: str) -> tuple[str, str, str] | None:
     if not colon or "/" in verb or not parts[3:4] or not parts[3]:
         return None
     if len(parts) == 4:
-        return (f"v1:{verb.lower()}", parts[3], "")
+        return (f"v1:{verb.lower()}", name_in_path(parts[3]), "")
     if len(parts) == 6 and parts[4] in ("versions", "labels") and names_version(parts[5]):
-        return (f"v1:{verb.lower()}", parts[3], parts[5])
+        return (f"v1:{verb.lower()}", name_in_path(parts[3]), parts[5])
     return None
 
 

@@ -1,7 +1,5 @@
 """The routes of releases: what labels stand for, how requests are split over versions, and what is shadowed."""
 
-import re
-
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
@@ -15,19 +13,14 @@ from kserve_v2.rest.views import json_response, release_view
 def add_release_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     """Add the routes to `app`."""
 
-    @app.get("/v2/repository/models/{model_name}/release", **documented("release"))
+    @app.get("/v2/repository/models/{model_name:model}/release", **documented("release"))
     async def release(model_name: str) -> Response:
         """Which versions answer requests to a model that name a label, or no version."""
-        return json_response(release_view(await service.release(_name(model_name))))
+        return json_response(release_view(await service.release(model_name)))
 
-    @app.post("/v2/repository/models/{model_name}/release", **documented("release_change"))
+    @app.post("/v2/repository/models/{model_name:model}/release", **documented("release_change"))
     async def change_release(model_name: str, request: Request) -> Response:
         """Change some of that. In force, and kept across restarts, when this answers; answers all."""
         document = await bodies.read_object(request.receive, check=check_members_once)
         who = request.client.host if request.client is not None else "a local client"
-        return json_response(release_view(await service.change_release(_name(model_name), document, who)))
-
-
-def _name(written: str) -> str:
-    """A model's name, or its key where two repositories have models of one name: the slash in it is sent encoded."""
-    return re.sub("%2f", "/", written, flags=re.IGNORECASE)
+        return json_response(release_view(await service.change_release(model_name, document, who)))

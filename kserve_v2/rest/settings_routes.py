@@ -47,12 +47,12 @@ def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReade
         changes = _trace_changes(await bodies.read_object(request.receive))
         return json_response(await service.update_trace_settings("", changes))
 
-    @app.get("/v2/models/{model_name}/trace/setting", **documented("model_trace_settings"))
+    @app.get("/v2/models/{model_name:model}/trace/setting", **documented("model_trace_settings"))
     async def model_trace_settings(model_name: str) -> Response:
         """The settings that hold for one model."""
         return json_response(service.trace_settings(model_name))
 
-    @app.post("/v2/models/{model_name}/trace/setting", **documented("trace_settings_update"))
+    @app.post("/v2/models/{model_name:model}/trace/setting", **documented("trace_settings_update"))
     async def update_model_trace_settings(model_name: str, request: Request) -> Response:
         """Change some settings of one model; null lets one follow the server's again. Answers all."""
         changes = _trace_changes(await bodies.read_object(request.receive))

@@ -49,8 +49,8 @@ def add_ui_routes(
     _add_watching(app, service, caches=caches)
     timed = TimedRequests(service, max_request_bytes)
 
-    @app.post("/ui/models/{model_name}/infer", include_in_schema=False)
-    @app.post("/ui/models/{model_name}/versions/{version}/infer", include_in_schema=False)
+    @app.post("/ui/models/{model_name:model}/infer", include_in_schema=False)
+    @app.post("/ui/models/{model_name:model}/versions/{version}/infer", include_in_schema=False)
     async def infer(model_name: str, version: str = "") -> Response:
         return timed.infer(model_name, _version(version))
 
@@ -66,8 +66,8 @@ def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
         return answer
 
     @app.get("/v2/docs", include_in_schema=False)
-    @app.get("/v2/models/{model_name}/docs", include_in_schema=False)
-    @app.get("/v2/models/{model_name}/versions/{version}/docs", include_in_schema=False)
+    @app.get("/v2/models/{model_name:model}/docs", include_in_schema=False)
+    @app.get("/v2/models/{model_name:model}/versions/{version}/docs", include_in_schema=False)
     async def elsewhere(request: Request) -> Response:
         """Where MLServer has the description. Relative, as there may be a prefix in front of all paths."""
         return RedirectResponse("../" * (request.scope["path"].count("/") - 1) + "docs")
@@ -89,13 +89,13 @@ def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
 
 
 def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
-    @app.get("/ui/models/{model_name}", include_in_schema=False)
-    @app.get("/ui/models/{model_name}/versions/{version}", include_in_schema=False)
+    @app.get("/ui/models/{model_name:model}", include_in_schema=False)
+    @app.get("/ui/models/{model_name:model}/versions/{version}", include_in_schema=False)
     async def form(model_name: str, version: str = "") -> Response:
         number = _version(version)
         return _answer(await service.loaded(lambda: form_view(service, model_name, number)))
 
-    @app.get("/ui/models/{model_name}/sample", include_in_schema=False)
+    @app.get("/ui/models/{model_name:model}/sample", include_in_schema=False)
     async def sample(model_name: str) -> Response:
         model = await service.loaded(lambda: service.acquire(model_name))
         return _answer(await asyncio.to_thread(read_sample, model.like.path, model_name))
@@ -108,8 +108,8 @@ def _add_watching(app: FastAPI, service: InferenceService, *, caches: bool) -> N
     async def live() -> Response:
         return LiveAnswer(watching, events)
 
-    @app.get("/ui/models/{model_name}/explain", include_in_schema=False)
-    @app.get("/ui/models/{model_name}/versions/{version}/explain", include_in_schema=False)
+    @app.get("/ui/models/{model_name:model}/explain", include_in_schema=False)
+    @app.get("/ui/models/{model_name:model}/versions/{version}/explain", include_in_schema=False)
     async def explain(model_name: str, version: str = "") -> Response:
         return ExplainAnswer(service, watching, model_name, _version(version), caches=caches)
 

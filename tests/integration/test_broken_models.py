@@ -198,7 +198,11 @@ def test_a_model_without_versions(explicit: ExplicitServer) -> None:
         ("%20", 400, "Model name cannot be empty. Please enter a valid name to deploy."),
         ("...", 404, "failed to load '...', failed to poll from model repository"),
         (".hidden", 404, "failed to load '.hidden', failed to poll from model repository"),
-        ("..%2f..%2fetc", 404, "failed to load '..%2f..%2fetc', failed to poll from model repository"),
+        (
+            "..%2f..%2fetc",
+            400,
+            "invalid model name '../../etc', model name must not contain path traversal characters",
+        ),
     ],
 )
 def test_a_model_name_is_no_path(explicit: ExplicitServer, path: str, status: int, text: str) -> None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.client import Client
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.conftest import Start
 from tests.integration.ensemble_models import INT, ONE_INT, add, ensemble, write_ensemble
@@ -122,6 +123,25 @@ def test_a_name_of_two_models_is_nobody_s(both: tuple[RunningServer, Repositorie
         assert (answered.model_name, answered.raw_output_contents[0]) == ("step", (15).to_bytes(4, "little"))
 
 
+def test_over_rest_the_slash_of_a_key_is_sent_encoded(both: tuple[RunningServer, Repositories]) -> None:
+    server, _ = both
+    assert (value(server, "first%2Fstep", 5, "x"), value(server, "second%2fstep/versions/1", 5, "x")) == (
+        6,
+        15,
+    )
+    for path in ("", "/config", "/stats", "/ready", "/versions/1", "/versions/1/ready", "/trace/setting"):
+        assert server.get(f"/v2/models/second%2Fstep{path}").status_code == 200, path
+    assert server.post("/v2/models/second%2Fstep/generate", json={"x": [[5]]}).json()["y"] == [[15]]
+    assert server.get("/v1/models/second%2Fstep").json()["ready"]
+    answer = ask(server, "third%2Fstep", 5)
+    assert (answer.status_code, error_of(answer)) == (
+        404,
+        "Request for unknown model: 'third/step' is not found",
+    )
+    with Client(server.rest) as client:
+        assert client.infer("second/step", x=[[5]])["y"].tolist() == [[15]]
+
+
 def test_what_has_a_name_alone_answers_to_it(both: tuple[RunningServer, Repositories]) -> None:
     server, _ = both
     answer = ask(server, "lone", 5).json()
@@ -168,6 +188,12 @@ def test_loading_and_unloading(explicit: tuple[RunningServer, Repositories]) -> 
     # What a load brings along is for one model.
     answer = load(server, "step", json={"parameters": {"config": "{}"}})
     assert (answer.status_code, error_of(answer)) == (400, ARE_TWO)
+    # By its key, one of them.
+    unload(server, "second%2Fstep")
+    wait_until(lambda: index(server)["second/step"] == index(server)["of_second"] == "unloaded")
+    assert (value(server, "of_first", 5), value(server, "step", 5, "x")) == (6, 6)
+    assert load(server, "second%2Fstep").status_code == 200
+    assert (value(server, "of_first", 5), value(server, "second%2Fstep", 5, "x")) == (6, 15)
     unload(server, "step")
     wait_until(lambda: index(server)["first/step"] == index(server)["second/step"] == "unloaded")
     assert index(server)["of_first"] == "unloaded"

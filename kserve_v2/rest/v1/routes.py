@@ -26,9 +26,9 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
         names = {model.name for model in service.statistics()}
         return json_response({"models": sorted(names.union(service.manager.other_names))})
 
-    @app.get("/v1/models/{model_name}", **documented("v1_status"))
-    @app.get("/v1/models/{model_name}/versions/{version}", **documented("v1_status"))
-    @app.get("/v1/models/{model_name}/labels/{version}", include_in_schema=False)
+    @app.get("/v1/models/{model_name:model}", **documented("v1_status"))
+    @app.get("/v1/models/{model_name:model}/versions/{version}", **documented("v1_status"))
+    @app.get("/v1/models/{model_name:model}/labels/{version}", include_in_schema=False)
     async def status(model_name: str, version: str = "") -> Response:
         """Whether a model answers, and the state of each of its versions."""
         entries = _entries(service, manners, model_name, version)
@@ -41,9 +41,9 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
             return json_response({"name": model_name, "ready": True, **states})
         return json_response({"error": f"Model with name {model_name} is not ready.", **states}, 503)
 
-    @app.get("/v1/models/{model_name}/metadata", **documented("v1_metadata"))
-    @app.get("/v1/models/{model_name}/versions/{version}/metadata", **documented("v1_metadata"))
-    @app.get("/v1/models/{model_name}/labels/{version}/metadata", include_in_schema=False)
+    @app.get("/v1/models/{model_name:model}/metadata", **documented("v1_metadata"))
+    @app.get("/v1/models/{model_name:model}/versions/{version}/metadata", **documented("v1_metadata"))
+    @app.get("/v1/models/{model_name:model}/labels/{version}/metadata", include_in_schema=False)
     async def metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model, as TF Serving has them."""
         _check_version(version)
@@ -56,9 +56,9 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
 
     if not manners.malformed_path:
 
-        @app.post("/v1/models/{model_name}:{verb}", include_in_schema=False)
-        @app.post("/v1/models/{model_name}/versions/{version}:{verb}", include_in_schema=False)
-        @app.post("/v1/models/{model_name}/labels/{version}:{verb}", include_in_schema=False)
+        @app.post("/v1/models/{model_name:model}:{verb}", include_in_schema=False)
+        @app.post("/v1/models/{model_name:model}/versions/{version}:{verb}", include_in_schema=False)
+        @app.post("/v1/models/{model_name:model}/labels/{version}:{verb}", include_in_schema=False)
         async def unknown_verb(model_name: str, verb: str, version: str = "") -> Response:
             raise NotFoundError(f"no model is asked by ':{verb}': expected one of {', '.join(_VERBS)}")
 
