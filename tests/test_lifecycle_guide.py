@@ -96,7 +96,7 @@ def test_looking_first(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_every_flag_is_one() -> None:
     of_commands = {
-        "--label", "--version", "--split", "--sticky-header", "--shadow", "--format", "--strict", "--cpus", "--gpus",
+        "--label", "--version", "--split", "--sticky-header", "--shadow", "--shadow-label", "--shadow-tolerance", "--format", "--strict", "--cpus", "--gpus",
         "--thorough",
     }  # fmt: skip
     named = set(re.findall(r"--[a-z][a-z-]+", GUIDE))

@@ -82,6 +82,10 @@ def server(running: Server) -> Server:
         ),
         ("--shadow 3", {"shadow": {"version": 3}}),
         ("--shadow 3 --shadow-percent 10", {"shadow": {"version": 3, "percent": 10.0}}),
+        (
+            "--shadow 3 --shadow-label PROD --shadow-label STG --shadow-tolerance 1e-3",
+            {"shadow": {"version": 3, "labels": ["PROD", "STG"], "tolerance": {"absolute": 0.001}}},
+        ),
         ("--clear split --clear shadow", {"split": None, "shadow": None}),
         ("--clear label:PROD --label STG --version 2", {"labels": {"PROD": None, "STG": 2}}),
         ("--clear labels", {"labels": None}),
@@ -128,6 +132,10 @@ def test_what_is_asked_for(
         ("--split PROD=100", "--split: expected a version, which is a whole number from 1, got 'PROD'"),
         ("--sticky-header x", "--sticky-header or --sticky-parameter goes with --split, one of them at most"),
         ("--shadow-percent 5", "--shadow-percent goes with --shadow"),
+        ("--shadow-label PROD", "--shadow-label goes with --shadow"),
+        ("--shadow-tolerance 1", "--shadow-tolerance goes with --shadow"),
+        ("--shadow 3 --shadow-tolerance -1", "--shadow-tolerance: expected a number from 0, got '-1'"),
+        ("--shadow 3 --shadow-tolerance nan", "--shadow-tolerance: expected a number from 0, got 'nan'"),
         ("--clear PROD", "--clear: expected split, shadow, labels, all or label:NAME, got 'PROD'"),
         ("--show --shadow 3", "--show changes nothing: give it alone, or leave it out"),
         *(
@@ -205,12 +213,17 @@ def test_all_that_holds_is_shown() -> None:
     view = {
         **VIEW,
         "split": {"shares": {"2": 90, "3": 10}, "sticky": {"parameter": "user"}},
-        "shadow": {"version": 3, "percent": 12.5},
+        "shadow": {
+            "version": 3,
+            "percent": 12.5,
+            "labels": ["PROD"],
+            "tolerance": {"absolute": 1e-3, "relative": 1e-5},
+        },
         "source": "",
     }
     assert shown(view).splitlines() == [
         "m: ready are 2, 3",
         "  label PROD stands for version 2",
         "  requests without a version: version 2 90 %, version 3 10 %, sticky by parameter user",
-        "  shadow: version 3 gets copies of 12.5 % of them",
+        "  shadow: version 3 gets copies of 12.5 % of requests without a version and to PROD, equal within 0.001",
     ]

@@ -1,6 +1,7 @@
 """`kserve-v2 release`: shows and changes the release of a model, as a client of a server that runs."""
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,8 +27,8 @@ examples:
     kserve-v2 release digits --label PROD --version 2 --split 2=100
   Give a tenth of the requests that name no version to version 3, always the same users:
     kserve-v2 release digits --split 2=90,3=10 --sticky-header x-user-id
-  Have version 3 answer copies of requests, and count how its answers differ (see /metrics):
-    kserve-v2 release digits --shadow 3
+  Have version 3 answer copies of requests, also of those to PROD, and count how its answers differ (see /metrics):
+    kserve-v2 release digits --shadow 3 --shadow-label PROD
   Go back to the highest version for all requests that name none:
     kserve-v2 release digits --clear split --clear shadow
 """
@@ -53,8 +54,22 @@ def _add(parser: argparse.ArgumentParser) -> None:
         help="with --split: requests with the same value of this header go together",
     )
     change.add_argument("--sticky-parameter", metavar="NAME", help="the same by a parameter of requests")
-    change.add_argument("--shadow", metavar="N", help="have a version answer copies of requests, and compare")
+    change.add_argument(
+        "--shadow",
+        metavar="N",
+        help="have a version answer copies of requests that name no version, and compare",
+    )
+    change.add_argument(
+        "--shadow-label", metavar="NAME", action="append", default=[],
+        help="with --shadow: copies also of requests to this label; may be repeated",
+    )  # fmt: skip
     change.add_argument("--shadow-percent", metavar="P", help="with --shadow: how many of them (default 100)")
+    change.add_argument(
+        "--shadow-tolerance",
+        metavar="X",
+        help="with --shadow: by how much numbers may differ that count as equal (default 1e-6), beside 1e-5 of "
+        "the greater one",
+    )
     change.add_argument(
         "--clear", metavar="WHAT", action="append", default=[],
         help="take away: split, shadow, labels, all, or label:NAME; may be repeated",
@@ -104,13 +119,28 @@ def change_of(arguments: argparse.Namespace) -> Json:
         raise UsageError("--sticky-header or --sticky-parameter goes with --split, one of them at most")
     if arguments.split is not None:
         document["split"] = {"shares": _shares(arguments.split)} | ({"sticky": sticky[0]} if sticky else {})
-    if arguments.shadow_percent is not None and arguments.shadow is None:
-        raise UsageError("--shadow-percent goes with --shadow")
-    if arguments.shadow is not None:
-        document["shadow"] = {"version": _version(arguments.shadow, "--shadow")}
-        if arguments.shadow_percent is not None:
-            document["shadow"]["percent"] = _number(arguments.shadow_percent, "--shadow-percent")
+    document |= _shadow(arguments)
     return document
+
+
+def _shadow(arguments: argparse.Namespace) -> Json:
+    given = {
+        "--shadow-percent": arguments.shadow_percent is not None,
+        "--shadow-label": bool(arguments.shadow_label),
+        "--shadow-tolerance": arguments.shadow_tolerance is not None,
+    }
+    if arguments.shadow is None:
+        if flags := [flag for flag, there in given.items() if there]:
+            raise UsageError(f"{flags[0]} goes with --shadow")
+        return {}
+    shadow: Json = {"version": _version(arguments.shadow, "--shadow")}
+    if given["--shadow-percent"]:
+        shadow["percent"] = _number(arguments.shadow_percent, "--shadow-percent")
+    if given["--shadow-label"]:
+        shadow["labels"] = arguments.shadow_label
+    if given["--shadow-tolerance"]:
+        shadow["tolerance"] = {"absolute": _difference(arguments.shadow_tolerance, "--shadow-tolerance")}
+    return {"shadow": shadow}
 
 
 def _cleared(whats: Sequence[str]) -> Json:
@@ -157,6 +187,16 @@ def _number(text: str, flag: str) -> float:
     return number
 
 
+def _difference(text: str, flag: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise UsageError(f"{flag}: expected a number from 0, got {text!r}")
+    return number
+
+
 def shown(view: Json) -> str:
     """What a server has answered, for people."""
     lines = [f"{view['name']}: ready are {', '.join(view['ready_versions']) or 'no versions'}"]
@@ -170,12 +210,19 @@ def shown(view: Json) -> str:
     else:
         lines.append("  requests without a version: the highest")
     if shadow := view.get("shadow"):
-        percent = shadow.get("percent", 100)
-        lines.append(f"  shadow: version {shadow['version']} gets copies of {percent:g} % of them")
+        lines.append(f"  shadow: {_shown_shadow(shadow)}")
     if view["source"]:
         lines.append(f"  kept in {view['source']}")
     lines += [f"  warning: {problem}" for problem in view.get("problems", ())]
     return "\n".join(lines)
+
+
+def _shown_shadow(shadow: Json) -> str:
+    labels = "".join(f" and to {label}" for label in shadow.get("labels", ()))
+    tolerance = shadow.get("tolerance", {})
+    within = f", equal within {tolerance['absolute']:g}" if "absolute" in tolerance else ""
+    percent = shadow.get("percent", 100)
+    return f"version {shadow['version']} gets copies of {percent:g} % of requests without a version{labels}{within}"
 
 
 COMMAND = Command(
