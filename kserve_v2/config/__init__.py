@@ -14,7 +14,7 @@ from kserve_v2.config.printing import config_to_dict
 from kserve_v2.config.problems import ConfigError, Problem, config_error
 from kserve_v2.config.support import ignored_fields
 from kserve_v2.config.validate import raise_if_invalid, validate, written_problems
-from kserve_v2.config.versions import select_versions
+from kserve_v2.config.versions import select_versions, versions_in_vain
 
 __all__ = [
     "ConfigError",
@@ -32,5 +32,6 @@ __all__ = [
     "read_config",
     "select_versions",
     "validate",
+    "versions_in_vain",
     "written_problems",
 ]

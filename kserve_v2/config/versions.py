@@ -27,3 +27,13 @@ def select_versions(
         case _:
             latest = versions[-1:]
     return tuple(version for version in versions if version in latest or version in released)
+
+
+def versions_in_vain(config: ModelConfig, available: Sequence[int], served: Sequence[int]) -> str:
+    """What to say of versions that the policy names and that are not available; "" where there are none."""
+    named = config.version_policy.specific.versions
+    missing = sorted({version for version in named if version > 0} - set(available))
+    if not missing:
+        return ""
+    shown, instead = ", ".join(map(str, missing)), ", ".join(map(str, served))
+    return f"version_policy.specific.versions: version {shown} is not there, served is {instead}"

@@ -481,6 +481,12 @@ CASES: dict[str, Case] = {
     "nothing but a configuration": files(**{"m/config.pbtxt": "max_batch_size: 8\n"}),
     "a version with a letter": files(**{"m/v1/model.onnx": onnx()}),
     "a version with a zero": files(**{"m/1/model.onnx": onnx(), "m/02/model.onnx": onnx()}),
+    "a version that is named and not there": files(
+        **{
+            "m/1/model.onnx": onnx(),
+            "m/config.pbtxt": "version_policy {\n  specific { versions: [ 1, 9 ] }\n}\n",
+        }
+    ),
     "a level too deep": files(**{"m/1/resnet/model.onnx": onnx()}),
     "an empty version": files(**{"m/1": None, "m/config.pbtxt": 'backend: "onnxruntime"\n'}),
     "a model beside its version": files(

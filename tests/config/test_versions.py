@@ -2,7 +2,7 @@
 
 import pytest
 
-from kserve_v2.config import parse_config, select_versions
+from kserve_v2.config import parse_config, select_versions, versions_in_vain
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,16 @@ def test_what_a_release_names_is_served_beside_the_latest(
     policy: str, released: tuple[int, ...], expected: tuple[int, ...]
 ) -> None:
     assert select_versions(parse_config(policy, "c"), [1, 2, 3, 10], released) == expected
+
+
+@pytest.mark.parametrize(
+    ("versions", "said"),
+    [
+        ("[1, 2]", ""),
+        ("[1, 9]", "version_policy.specific.versions: version 9 is not there, served is 1"),
+        ("[9, 8, 1, 9]", "version_policy.specific.versions: version 8, 9 is not there, served is 1"),
+    ],
+)
+def test_versions_that_are_named_in_vain(versions: str, said: str) -> None:
+    config = parse_config(f"version_policy {{ specific {{ versions: {versions} }} }}", "c")
+    assert versions_in_vain(config, [1, 2], [1]) == said

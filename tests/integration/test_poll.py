@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.repository.lifecycle.load_log import GOES_ON
 from tests.conftest import RunningServer
 from tests.integration.conftest import ExplicitServer, Start, StartExplicit
 from tests.integration.ensemble_models import INT, ONE_INT, add, ensemble, write_ensemble
@@ -85,8 +86,8 @@ def test_the_api_is_refused_with_tritons_text(polling: ExplicitServer, model: st
 
 def test_what_is_broken_does_not_replace_what_answers(polling: ExplicitServer, model: str) -> None:
     for broken, config, line in (
-        (BROKEN, "", f"failed to load: {model} version 1"),
-        (versioned(2), "max_batch_size: many", f"model '{model}' cannot be loaded: "),
+        (BROKEN, "", f"failed to load: {model} version 1{GOES_ON}: "),
+        (versioned(2), "max_batch_size: many", f"model '{model}' cannot be loaded{GOES_ON}: "),
     ):
         polling.write(model, broken, config)
         wait_until(lambda line=line: line in polling.server.log)  # type: ignore[misc]

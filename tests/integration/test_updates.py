@@ -7,8 +7,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from kserve_v2.repository.lifecycle.load_log import GOES_ON
 from tests.integration.conftest import ExplicitServer
-from tests.integration.support import json_tensor, statistics
+from tests.integration.handlers import slow_to_load, versioned
+from tests.integration.lifecycle_requests import BROKEN, answer_of, post_load
+from tests.integration.support import Gate, json_tensor, statistics, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -87,3 +90,44 @@ def test_instances_of_an_onnx_model_change_under_load(explicit: ExplicitServer) 
     assert {(status, tuple(data)) for status, data in answers} == {(200, (2.0, 4.0))}
     assert statistics(explicit.server, "doubling")["inference_count"] == 2 * len(answers)
     assert "'doubling' version 1 is loaded again" not in explicit.server.log
+
+
+def test_the_log_tells_what_answers_after_each_step(explicit: ExplicitServer) -> None:
+    server = explicit.server
+
+    def says(line: str) -> None:
+        wait_until(lambda: line in server.log)
+
+    explicit.write("told", versioned(1), "version_policy { specific { versions: [ 1, 9 ] } }")
+    assert explicit.load("told").status_code == 200
+    says(
+        "WARNING kserve_v2.repository.preparing.candidate model 'told': version_policy.specific.versions: version 9 is"
+    )
+    explicit.write("told", versioned(2))
+    assert explicit.load("told").status_code == 200
+    says("unloaded: told version 1, replaced by what was loaded since\n")
+    explicit.write("told", BROKEN)
+    assert explicit.load("told").status_code == 400
+    says(f"failed to load: told version 1{GOES_ON}: ")
+    explicit.write("told", versioned(3), "max_batch_size: many")
+    assert explicit.load("told").status_code == 400
+    says(f"model 'told' cannot be loaded{GOES_ON}: ")
+    assert answer_of(server, "told") == 2
+    assert explicit.unload("told").status_code == 200
+    says("unloaded: told version 1\n")
+    explicit.write("told", BROKEN, "max_batch_size: 0")
+    assert explicit.load("told").status_code == 400
+    says("failed to load: told version 1: ")
+
+
+def test_the_log_does_not_call_ready_what_was_unloaded_meanwhile(explicit: ExplicitServer) -> None:
+    with Gate() as gate, ThreadPoolExecutor(1) as pool:
+        explicit.write("meanwhile", slow_to_load(gate.port))
+        load = pool.submit(post_load, explicit.server, "meanwhile")
+        gate.await_start()
+        assert explicit.unload("meanwhile").status_code == 200
+        assert load.result().status_code == 503
+        gate.open()
+    said = "unloaded: meanwhile version 1, as was asked while it was loading\n"
+    wait_until(lambda: said in explicit.server.log)
+    assert "ready: meanwhile" not in explicit.server.log

@@ -24,7 +24,14 @@ from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.lifecycle.draining import drain
 from kserve_v2.repository.lifecycle.index import NOT_UPDATED, entries, reasons
 from kserve_v2.repository.lifecycle.keeping import keep
-from kserve_v2.repository.lifecycle.load_log import log_failed_load, log_load, log_no_room, reason_text
+from kserve_v2.repository.lifecycle.load_log import (
+    log_failed_load,
+    log_load,
+    log_no_room,
+    log_unloaded,
+    log_unread,
+    reason_text,
+)
 from kserve_v2.repository.lifecycle.load_request import PLAIN, LoadRequest
 from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Actual, Load, Unload, answering_versions, fulfilled, plan
@@ -272,7 +279,7 @@ class ManagedModel:
             self.problem = reason_text(error)
             self._changed(self)
             text = reason_of(error)
-            logger.error("model '%s' cannot be loaded: %s", self.name, text)  # noqa: TRY400 - no defect
+            log_unread(self.name, text, self.served)
             raise InvalidArgumentError(f"load failed for model '{self.name}': {text}\n") from error
 
     def _give_up_failed(self) -> None:
@@ -482,7 +489,7 @@ class ManagedModel:
             elif record.no_room:
                 log_no_room(self.name, record, self._told_of_no_room)
             else:
-                log_failed_load(self.name, record, error)
+                log_failed_load(self.name, record, error, self.served)
             self._loader.tidying.after_end()
             if self._wanted is None:
                 record.reason = UNLOADED
@@ -511,7 +518,7 @@ class ManagedModel:
         self._loader.residency.closed(model)
         del model
         record.unloaded()
-        logger.info("unloaded: %s version %d", self.name, record.version)
+        log_unloaded(self.name, record, self.served)
         self._loader.cleaning.later()
         self._loader.tidying.after_end()
         self._publish()

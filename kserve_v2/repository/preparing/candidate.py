@@ -14,6 +14,7 @@ from kserve_v2.config import (
     parse_config_json,
     read_config,
     select_versions,
+    versions_in_vain,
 )
 from kserve_v2.config.isolation import EXECUTION_ENV_PATH
 from kserve_v2.config.loaded_fields import what_a_load_goes_by
@@ -117,6 +118,8 @@ def read_candidate(
     versions = select_versions(config, entry.versions, found.release.versions)
     if not versions:
         raise no_version(entry, config)
+    if in_vain := versions_in_vain(config, entry.versions, versions):
+        logger.warning("model '%s': %s", name, in_vain)
     if unread := unread_version(entry.path):
         logger.warning("model '%s': not served: %s", name, unread)
     return Candidate(

@@ -209,6 +209,8 @@ def _misspelt(names: Sequence[str]) -> str | None:
         usual = next((usual for usual in _USUAL if lower.startswith(f"{usual}.")), None)
         if usual and not foreign_advice([name]):
             return f"{name} has one suffix too many: rename it to {usual}"
+    if HANDLER in names:
+        return f'{HANDLER} is a handler: write backend: "python", or no backend'
     if names and all(name.endswith(".py") for name in names):
         return (
             f"a handler's file is called {HANDLER}: rename {names[0]}, or name it in config.pbtxt as "
