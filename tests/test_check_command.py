@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -311,6 +312,19 @@ def test_a_thorough_check_opens_torchscript(tmp_path: Path, capsys: pytest.Captu
     assert main(["check", str(tmp_path)], {}) == 0
     assert main(["check", str(tmp_path), "--thorough"], {}) == 1
     assert "The file has forward(input: Tensor) -> Tensor" in capsys.readouterr().out
+
+
+def test_what_is_in_an_archive_is_told_of_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    (models / "broken.zip").write_bytes(b"no archive")
+    with zipfile.ZipFile(models / "m.zip", "w") as archive:
+        archive.writestr("m/config.pbtxt", "max_batch_size: eight")
+        archive.writestr("m/1/model.py", "")
+    assert main(["check", str(models), "--staging-dir", str(tmp_path / "staging")], {}) == 1
+    broken, written, _ = capsys.readouterr().out.splitlines()
+    assert broken.startswith(f"{models}/broken.zip: error: broken.zip cannot be unpacked")
+    assert written.startswith(f"{models}/m.zip/config.pbtxt:1:17: error: ")
 
 
 def test_the_examples_are_right() -> None:

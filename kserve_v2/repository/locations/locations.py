@@ -109,6 +109,13 @@ class Locations:
         """The names of the models that were given one by one."""
         return [each.name for each in self._where.models]
 
+    def archive_of(self, name: str) -> Path | None:
+        """The local archive that a model is in, for who speaks of its files; None if it is in none. Blocks."""
+        for folder in self._where.repositories:
+            if isinstance(folder, Path) and (found := LocalArchives(folder).find(name)) is not None:
+                return folder / found.archive
+        return None
+
     def names(self) -> list[str]:
         """Models that can be had, beside those that lie in the folders. Raises ServingError, for the operator, if that
         cannot be said.
