@@ -19,8 +19,10 @@ from kserve_v2.rest.generate_answer import AnswerForm, answer_form
 from kserve_v2.rest.generate_codec import members, request_of
 from kserve_v2.rest.generate_files import is_file, read_body
 from kserve_v2.rest.generate_unread import UnreadMembers
-from kserve_v2.rest.infer import Answer, Prepared, decoded, plain_body, send_answer
+from kserve_v2.rest.infer import Answer, Prepared, decoded, plain_body, read_data, send_answer
 from kserve_v2.scheduling.replies import stream
+
+_READ_MEMBERS = read_data(members)
 
 
 def _header(call: Call, name: bytes) -> bytes:
@@ -42,10 +44,10 @@ class _Asking:
         encoding, content_type = call.headers.get(b"content-encoding"), _header(call, b"content-type")
         if encoding not in (None, b"identity") and not is_file(content_type):
             raise InvalidArgumentError("Unsupported content-encoding, only 'identity' is supported.")
-        json = None if is_file(content_type) else members
+        reader = None if is_file(content_type) else _READ_MEMBERS
         ask = partial(self._ask, call, content_type)
         return await decoded(
-            self._service, call, self._max_request_bytes, ask, streams=True, places=lambda _: json
+            self._service, call, self._max_request_bytes, ask, streams=True, reads=lambda _: reader
         )
 
     def _ask(

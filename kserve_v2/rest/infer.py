@@ -116,8 +116,20 @@ class Prepared(NamedTuple):
     document: Any
 
 
-def _places(model: LoadedModel) -> Places | None:
-    return None if model.signature.verbatim else data_of_inputs
+Reader = Callable[[Body, Room], Slices[Any]]
+"""Reads large JSON in slices; None for what is to be read in one go."""
+
+
+def read_data(places: Places) -> Reader:
+    """What reads JSON with large lists of numbers in `places`."""
+    return lambda body, room: parse_large(body, room=room, places=places)
+
+
+_READ_INPUTS = read_data(data_of_inputs)
+
+
+def _reads(model: LoadedModel) -> Reader | None:
+    return None if model.signature.verbatim else _READ_INPUTS
 
 
 def prepare(
@@ -128,10 +140,10 @@ def prepare(
     room: Room,
     *,
     streams: bool = False,
-    places: Callable[[LoadedModel], Places | None] = _places,
+    reads: Callable[[LoadedModel], Reader | None] = _reads,
 ) -> Slices[Prepared] | None:
     """What is done with a body in slices before it is decoded; None for nothing, as with nearly all. `room`: for what
-    comes of it. `streams`: see `decode`. `places`: for large lists in its JSON; None if it is not to be read.
+    comes of it. `streams`: see `decode`. `reads`: what reads JSON to a model; None if it is not to be read.
     """
     encoding = head.headers.get(b"content-encoding")
     header_length = head.headers.get(b"inference-header-content-length")
@@ -145,15 +157,15 @@ def prepare(
     if model.decoupled and not (streams or model.signature.verbatim):
         # It is refused, whatever its body is.
         return None
-    found = places(model) if header_length is None else None
-    return _prepared(body, encoding or b"", max_request_bytes, room, found)
+    reader = reads(model) if header_length is None else None
+    return _prepared(body, encoding or b"", max_request_bytes, room, reader)
 
 
-def _prepared(body: Body, encoding: bytes, limit: int, room: Room, places: Places | None) -> Slices[Prepared]:
+def _prepared(body: Body, encoding: bytes, limit: int, room: Room, reader: Reader | None) -> Slices[Prepared]:
     plain = yield from decompressed(body, encoding, limit, room)
     document = None
-    if places is not None and len(plain) >= LARGE_BYTES:
-        document = yield from parse_large(plain, room=room, places=places)
+    if reader is not None and len(plain) >= LARGE_BYTES:
+        document = yield from reader(plain, room)
     return Prepared(plain, document)
 
 
@@ -169,7 +181,7 @@ async def decoded(
     decode: Callable[[Prepared | None], T],
     *,
     streams: bool = False,
-    places: Callable[[LoadedModel], Places | None] = _places,
+    reads: Callable[[LoadedModel], Reader | None] = _reads,
 ) -> T:
     """What `decode` makes of a call's body, once that is prepared; see `prepare`. While its turns are waited for, it
     counts as in flight, as it did while it was read. Gives way to the loop before `decode`, and not behind it.
@@ -177,7 +189,7 @@ async def decoded(
     held = Share(service.inflight)
     try:
         slices = prepare(
-            service, call, call.body, max_request_bytes, held.hold_if_room, streams=streams, places=places
+            service, call, call.body, max_request_bytes, held.hold_if_room, streams=streams, reads=reads
         )
         if slices is None:
             return decode(None)

@@ -39,7 +39,7 @@ _MOST_NUMBER_BYTES = 4096
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[],"))
 _LITERAL = re.compile(rb"[NI]")
 
-_EXACT = (np.dtype(np.int64), np.dtype(np.float64))
+_EXACT = (np.dtype(np.int64), np.dtype(np.float64), np.dtype(np.bool_))
 
 Places = Callable[[Any], Iterable[tuple[dict[str, Any], str]]]
 """Where a document may have large lists of numbers: members of objects in it."""
@@ -93,8 +93,10 @@ def parse_large(
         document = orjson.loads(small)
     except orjson.JSONDecodeError:
         return None
+    if not put_back(places(document), found):
+        return None
     check_depth(document, small)
-    return document if _put_back(places(document), found) else None
+    return document
 
 
 def _numbers_behind(text: bytes | bytearray, begin: int) -> tuple[int, int]:
@@ -167,15 +169,26 @@ def _lacks_an_element(piece: bytes, *, first: bool, last: bool) -> bool:
 def _parsed(text: bytes) -> tuple[Array, set[type]] | None:
     """The flat array of a list of numbers, and the types of its elements. None if something else is in it."""
     try:
-        elements, types = flatten(_loaded(text))
-        numbers = np.array(elements) if elements else np.empty(0, np.int64)
-    except (InvalidArgumentError, OverflowError, ValueError):
+        elements, types = flatten(loaded(text))
+    except (InvalidArgumentError, ValueError):
         return None
-    exact = types <= {int, float} and numbers.dtype in _EXACT
-    return (numbers, types) if exact or types == {bool} else None
+    numbers = numbers_of(elements, types)
+    return None if numbers is None else (numbers, types)
 
 
-def _loaded(text: bytes) -> Any:
+def numbers_of(elements: list[Any], types: set[type]) -> Array | None:
+    """A flat array of 64-bit integers, doubles or booleans; None if something else is among the elements."""
+    if not (types <= {int, float} or types == {bool}):
+        return None
+    try:
+        numbers = np.array(elements) if elements else np.empty(0, np.int64)
+    except OverflowError:
+        return None
+    return numbers if numbers.dtype in _EXACT else None
+
+
+def loaded(text: bytes) -> Any:
+    """What is in a piece of a text. Raises ValueError or InvalidArgumentError if it is no JSON."""
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -184,7 +197,7 @@ def _loaded(text: bytes) -> Any:
         return parse_unusual_json(text, error)
 
 
-def _put_back(places: Iterable[tuple[dict[str, Any], str]], found: dict[str, Numbers]) -> bool:
+def put_back(places: Iterable[tuple[dict[str, Any], str]], found: dict[str, Any]) -> bool:
     """Put the numbers where their marks stand. Returns whether all of them were in `places`."""
     for container, key in places:
         value = container.get(key)

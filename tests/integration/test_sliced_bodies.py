@@ -19,14 +19,15 @@ pytestmark = pytest.mark.slow
 
 COUNT = 60_000
 X = (np.random.default_rng(7).standard_normal(COUNT) * 1e6).astype(np.float32)
-PAIRS = f"""
+PAIRS = """
 class Model:
-    inputs = {{"A": ("FP32", [{COUNT}]), "B": ("FP32", [{COUNT}])}}
-    outputs = {{"SUM": ("FP32", [{COUNT}]), "DIFFERENCE": ("FP32", [{COUNT}])}}
-    max_batch_size = 4
+    inputs = {{"A": ("FP32", [{count}]), "B": ("FP32", [{count}])}}
+    outputs = {{"SUM": ("FP32", [{count}]), "DIFFERENCE": ("FP32", [{count}])}}
+    max_batch_size = 1_000_000
     def __call__(self, inputs):
         return {{"SUM": inputs["A"] + inputs["B"], "DIFFERENCE": inputs["A"] - inputs["B"]}}
 """
+ROWS = X.reshape(-1, 4).tolist()
 PATH = "/v2/models/echo/infer"
 JSON = json.dumps({"inputs": [json_tensor("X", "FP32", [COUNT], X.tolist())], "id": "large"}).encode()
 SMALL = json.dumps({"inputs": [json_tensor("X", "FP32", [2], [1, 2])], "id": "small"}).encode()
@@ -43,7 +44,8 @@ def server(
     root = tmp_path_factory.mktemp("large")
     write_model(root, "echo", ECHO)
     write_model(root, "rows", identity("FP32", [4], 1_000_000))
-    write_model(root, "pairs", PAIRS)
+    write_model(root, "pairs", PAIRS.format(count=COUNT))
+    write_model(root, "many", PAIRS.format(count=4))
     flags = {"usual": "--processes=1", "asgi": "--http-fast-lane=false", "two processes": "--processes=2"}
     server = start_server(root, flags[request.param])
     yield server
@@ -132,6 +134,7 @@ BY_NAME = {
     "infer_stream": ("/v2/models/echo/infer_stream", json.loads(JSON)),
     "v1 inputs": ("/v1/models/echo:predict", {"inputs": {"X": X.tolist()}}),
     "v1 instances": ("/v1/models/rows:predict", {"instances": X.reshape(-1, 4).tolist()}),
+    "v1 many rows": ("/v1/models/many:predict", {"instances": [{"A": row, "B": row[::-1]} for row in ROWS]}),
     "v1 named rows": (
         "/v1/models/pairs:predict",
         {"instances": [{"A": X.tolist(), "B": X[::-1].tolist()}] * 2},
@@ -148,8 +151,12 @@ def found(name: str, text: str) -> Any:
 
 
 def expected(name: str) -> Any:
-    rows = [{"SUM": (X + X[::-1]).tolist(), "DIFFERENCE": (X - X[::-1]).tolist()}] * 2
-    return {"v1 instances": X.reshape(-1, 4).tolist(), "v1 named rows": rows}.get(name, X.tolist())
+    def row(a: Any, b: Any) -> Any:
+        return {"SUM": (a + b).tolist(), "DIFFERENCE": (a - b).tolist()}
+
+    if name == "v1 many rows":
+        return [row(each, each[::-1]) for each in X.reshape(-1, 4)]
+    return {"v1 instances": ROWS, "v1 named rows": [row(X, X[::-1])] * 2}.get(name, X.tolist())
 
 
 def as_float32(value: Any) -> Any:

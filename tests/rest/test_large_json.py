@@ -17,8 +17,9 @@ from kserve_v2.rest.generate_codec import members, read_json, request_of
 from kserve_v2.rest.json_tensor import Numbers, decode_json_data, flatten, with_literals
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.large_json import Gaps, parse_large, written
-from kserve_v2.rest.v1.codec import decode_predict, values
+from kserve_v2.rest.v1.codec import Columns, decode_predict
 from kserve_v2.rest.v1.flavours import FLAVOURS
+from kserve_v2.rest.v1.large import parse_values, values
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.announced import AnnouncedInput
@@ -314,3 +315,81 @@ def test_the_sizes_of_lists(data: str, sizes: tuple[int, ...] | None) -> None:
         found = at_once(parse_large(text, slice_bytes, places=members))
         assert found["x"].sizes == sizes
         assert same(found["x"].lists(), json.loads(data))
+
+
+ROWS = ModelSignature(
+    parse_config(
+        'name: "m" max_batch_size: 8 input [ { name: "x" data_type: TYPE_FP32 dims: [ -1 ] }, '
+        '{ name: "n" data_type: TYPE_INT32 dims: [ 1 ] }, { name: "o" data_type: TYPE_BOOL dims: [ 1 ] optional: true } ] '
+        'output { name: "y" data_type: TYPE_FP32 dims: 1 }',
+        "test",
+    )
+)
+cells = st.one_of(numerals, st.lists(numbers, max_size=3))
+
+
+@st.composite
+def rows_by_name(draw: st.DrawFn) -> Any:
+    """Rows of one form, or nearly so."""
+    count, width = draw(st.integers(3, 9)), draw(st.integers(0, 3))
+    rows: list[Any] = []
+    flag = draw(st.booleans())
+    for _ in range(count):
+        row: dict[str, Any] = {
+            "x": draw(st.lists(numbers, min_size=width, max_size=width)),
+            "n": draw(st.integers(-9, 9)),
+        }
+        rows.append(row | ({"o": draw(st.booleans())} if flag else {}))
+    if draw(st.booleans()):
+        odd = draw(st.integers(0, count - 1))
+        rows[odd] = draw(
+            st.one_of(cells, st.dictionaries(st.sampled_from(["x", "n", "o", "w", "b64"]), cells))
+        )
+    return rows
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    rows_by_name(), st.sampled_from(['{"instances":%s}', '{"instances":%s,"parameters":{"p":"]"}}', '{"p":"\\"instances\\":[","instances":%s}',
+                            '{"signature_name":"","instances":%s}', '{"instances":%s,"instances":[1]}', '{"inputs":[1],"instances":%s}',
+                            '{"p":{"instances":%s}}', '{"parameters":{"p":NaN},"instances":%s}']),
+    spaces, st.integers(12, 40), st.sampled_from([ROWS, *SIGNATURES[:3]]), st.data(),
+)  # fmt: skip
+def test_rows_by_name(
+    rows: Any,
+    form: str,
+    separators: tuple[str, str],
+    slice_bytes: int,
+    signature: ModelSignature,
+    more: st.DataObject,
+) -> None:
+    text = bytearray(form.replace("%s", json.dumps(rows, separators=separators)).encode())
+    if more.draw(st.booleans()):
+        at = more.draw(st.integers(0, len(text) - 1))
+        new = more.draw(st.sampled_from([b"", *(bytes([each]) for each in b',,[]][{}":0-.e\\ nt\xff')]))
+        text[at : at + more.draw(st.integers(0, 1))] = new
+    found = outcome(lambda: at_once(parse_values(bytes(text), lambda _: True, slice_bytes)))
+    rowwise = isinstance(found, dict) and isinstance(found.get("instances"), Columns)
+    event("by rows" if rowwise else "in slices" if found is not None else "in one go")
+    if found is None:
+        return
+    if isinstance(found, str):
+        assert outcome(lambda: parse_json(text)) == found
+        return
+    in_slices, whole = (
+        outcome(lambda each=each: of_v1(bytes(text), each, signature)) for each in (found, None)
+    )
+    assert repr(in_slices) == repr(whole)
+
+
+def test_rows_that_are_read_by_rows() -> None:
+    for data in (
+        '[{"x":[1,2],"n":1},{"x":[3,4],"n":2}]',
+        ' [ {"x" : 1, "n":[true]} ,\n {"x" : 2.5, "n":[false]} ] ',
+    ):
+        text = b'{"instances":%b,"parameters":{"p":1}}' % data.encode()
+        found = at_once(parse_values(text, lambda _: True, 12))
+        assert isinstance(found["instances"], Columns)
+        assert same({name: each.lists() for name, each in found["instances"].values.items()},
+                    {name: [row[name] for row in json.loads(data)] for name in "xn"})  # fmt: skip
+        assert at_once(parse_values(text, lambda _: False, 12)) is None

@@ -4,7 +4,7 @@ The texts of the errors are TF Serving's where it has one
 (https://github.com/tensorflow/serving/blob/master/tensorflow_serving/util/json_tensor.cc).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import orjson
@@ -13,6 +13,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest
 from kserve_v2.net.limits import check_dimensions
 from kserve_v2.rest.json_tensor import Elements, Numbers, json_types, numbers_array, types_of
+from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.json_values import B64, bytes_of, flatten_nested
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.v1.flavours import Manners
@@ -32,8 +33,8 @@ TF_DATATYPES = {
 
 SIGNATURE_NAME = "signature_name"
 
-_INSTANCES, _INPUTS, _PARAMETERS = "instances", "inputs", "parameters"
-_MEMBERS = frozenset({SIGNATURE_NAME, _INSTANCES, _INPUTS, _PARAMETERS})
+INSTANCES, INPUTS, _PARAMETERS = "instances", "inputs", "parameters"
+_MEMBERS = frozenset({SIGNATURE_NAME, INSTANCES, INPUTS, _PARAMETERS})
 
 _JSON_KINDS: Mapping[type, str] = {
     type(None): "Null", bool: "Bool", int: "Number", float: "Number", str: "String", list: "Array", dict: "Object",
@@ -43,20 +44,18 @@ _JSON_KINDS: Mapping[type, str] = {
 _SHOWN_BYTES = 80
 
 
+class Columns(NamedTuple):
+    """Rows of numbers by name, read already. `text`: as they were sent. `values`: of all rows, by name."""
+
+    text: memoryview
+    values: Mapping[str, Numbers]
+
+
 class Decoded(NamedTuple):
     """A request, and whether it came row by row: then so does the answer."""
 
     request: InferRequest
     by_row: bool
-
-
-def values(document: Any) -> Iterable[tuple[dict[str, Any], str]]:
-    """The places for large lists of numbers; see `large_json.Places`."""
-    if isinstance(document, dict):
-        yield document, _INSTANCES
-        yield document, _INPUTS
-        if isinstance(inputs := document.get(_INPUTS), dict):
-            yield from ((inputs, name) for name in inputs)
 
 
 def decode_predict(document: Any, signature: ModelSignature, version: str, manners: Manners) -> Decoded:
@@ -67,15 +66,15 @@ def decode_predict(document: Any, signature: ModelSignature, version: str, manne
     check_signature(document)
     request = InferRequest(signature.model_name, {}, version)
     add_parameters(document, request)
-    by_row = _INSTANCES in document
-    if by_row and _INPUTS in document:
+    by_row = INSTANCES in document
+    if by_row and INPUTS in document:
         raise InvalidArgumentError(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         )
     if by_row:
-        values = _columns(document[_INSTANCES], signature, manners)
-    elif _INPUTS in document:
-        values = _named(document[_INPUTS], signature, manners)
+        values = _columns(document[INSTANCES], signature, manners)
+    elif INPUTS in document:
+        values = _named(document[INPUTS], signature, manners)
     else:
         raise InvalidArgumentError("Missing 'inputs' or 'instances' key")
     for name, value in values.items():
@@ -119,6 +118,10 @@ def add_parameters(document: Mapping[str, Any], request: InferRequest) -> None:
 
 def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Elements]:
     """The values of each input, one for each instance."""
+    if isinstance(instances, Columns):
+        if _required(signature) <= instances.values.keys() <= signature.inputs.keys():
+            return instances.values
+        instances = parse_json(instances.text)
     if not isinstance(instances, list | Numbers):
         raise InvalidArgumentError(manners.no_list)
     if not instances:
@@ -144,11 +147,11 @@ def _is_base64(value: Mapping[str, Any]) -> bool:
     return value.keys() == {B64} and isinstance(value[B64], str)
 
 
-def columns_of(rows: list[Any], signature: ModelSignature, what: str = _INSTANCES) -> Mapping[str, list[Any]]:
+def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES) -> Mapping[str, list[Any]]:
     """The values of each input of rows by name. `what` holds them. Raises InvalidArgumentError for a row that has not
     the names that it should have.
     """
-    required = {name for name, tensor in signature.inputs.items() if not tensor.optional}
+    required = _required(signature)
     first = rows[0].keys() if isinstance(rows[0], dict) else ()
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
@@ -163,6 +166,10 @@ def columns_of(rows: list[Any], signature: ModelSignature, what: str = _INSTANCE
                 f"to: {','.join(signature.inputs if row.keys() == first else first)}"
             )
     return {name: [row[name] for row in rows] for name in first}
+
+
+def _required(signature: ModelSignature) -> set[str]:
+    return {name for name, tensor in signature.inputs.items() if not tensor.optional}
 
 
 def _named(inputs: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Any]:

@@ -12,11 +12,10 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.codec import Body, EncodedResponse
 from kserve_v2.rest.endpoint import Call, Operation
-from kserve_v2.rest.infer import Answer, Prepared, decoded, plain_body, send_answer, written_answer
+from kserve_v2.rest.infer import Answer, Prepared, Reader, decoded, plain_body, send_answer, written_answer
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.large_json import Places
 from kserve_v2.rest.v1.answer import encode_predictions
-from kserve_v2.rest.v1.codec import Decoded, decode_predict, values
+from kserve_v2.rest.v1.codec import Decoded, decode_predict
 from kserve_v2.rest.v1.examples import (
     CLASSIFY,
     REGRESS,
@@ -28,6 +27,7 @@ from kserve_v2.rest.v1.examples import (
 )
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.rest.v1.handlers import gets_bodies, hand_over
+from kserve_v2.rest.v1.large import parse_values
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.slices import Slices
 
@@ -47,7 +47,7 @@ class Predict:
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request has."""
         decode = partial(self._decode, call)
-        model, found = await decoded(self._service, call, self._max_request_bytes, decode, places=_places)
+        model, found = await decoded(self._service, call, self._max_request_bytes, decode, reads=_reads)
         if not isinstance(found, Decoded):
             await hand_over(self._service, call, model, found, send, explain=False)
             return
@@ -70,8 +70,8 @@ class Predict:
         return model, decoded
 
 
-def _places(model: LoadedModel) -> Places | None:
-    return None if gets_bodies(model) else values
+def _reads(model: LoadedModel) -> Reader | None:
+    return None if gets_bodies(model) else parse_values
 
 
 def acquire(service: InferenceService, name: str, version: str, manners: Manners) -> LoadedModel:
@@ -140,7 +140,7 @@ class Explain:
     async def __call__(self, call: Call, send: Send) -> None:
         """Send what the handler has to explain its answer by."""
         model, body = await decoded(
-            self._service, call, self._max_request_bytes, partial(self._decode, call), places=lambda _: None
+            self._service, call, self._max_request_bytes, partial(self._decode, call), reads=lambda _: None
         )
         await hand_over(self._service, call, model, body, send, explain=True)
 
@@ -166,7 +166,7 @@ class Examples:
     async def __call__(self, call: Call, send: Send) -> None:
         """Send a result for each example."""
         model, request, output = await decoded(
-            self._service, call, self._max_request_bytes, partial(self._decode, call), places=lambda _: None
+            self._service, call, self._max_request_bytes, partial(self._decode, call), reads=lambda _: None
         )
         response = await _answered(self._service, call, model, request)
         await _send(self._service, self._encode(response, output, model), call, send)
