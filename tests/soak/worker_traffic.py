@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 import time
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -48,7 +49,8 @@ class Kills:
     def settle(self) -> None:
         """All kills are known."""
         for when, model in self._departed:
-            self.uncounted[model] += any(when <= each <= when + self.lost_s for each in self.times)
+            place = bisect_left(self.times, when)
+            self.uncounted[model] += place < len(self.times) and self.times[place] <= when + self.lost_s
         self._departed.clear()
 
     def uncounted_of(self, answers: Sequence[tuple[float, str]]) -> None:
@@ -78,6 +80,7 @@ class _Answers:
 
     def left(self) -> None:
         self._kills.departed(self._times)
+        self._times.clear()
 
     def broken(self) -> None:
         self._kills.uncounted_of(self._times)
@@ -93,10 +96,22 @@ class WorkerTraffic:
         self._kills = kills
         self._chance = chance
         self._kept: Connection | None = None
-        self._channel = aio.insecure_channel(grpc, [("grpc.use_local_subchannel_pool", 1)])
+        self._grpc = grpc
+        self._rest_answers, self._grpc_answers = _Answers(kills), _Answers(kills)
+        self._open_channel()
+
+    def _open_channel(self) -> None:
+        self._channel = aio.insecure_channel(self._grpc, [("grpc.use_local_subchannel_pool", 1)])
         self._infer = unary_of(self._channel)
         self._stream = stream_of(self._channel)
-        self._rest_answers, self._grpc_answers = _Answers(kills), _Answers(kills)
+
+    async def leave(self) -> None:
+        """Close both connections; others are opened when they are needed. A worker that has taken the place of one that
+        was killed gets no others than new ones.
+        """
+        await self.close()
+        self._kept = None
+        self._open_channel()
 
     async def close(self) -> None:
         """Say goodbye."""

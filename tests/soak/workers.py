@@ -34,6 +34,12 @@ _WEIGHTS = {
     "grpc_add": 18, "grpc_shared": 8, "grpc_single": 8, "grpc_stream": 3, "grpc_sequence": 3,
 }  # fmt: skip
 
+# How often a client closes its connections: so many requests of all.
+_LEAVES = 0.02
+
+# How many of those who do not answer yet when they could be killed are.
+_KILLED_EARLY = 0.1
+
 
 def workers(server: RunningServer) -> list[int]:
     """The processes beside the first one."""
@@ -95,6 +101,8 @@ class Soak:
                     await getattr(traffic, name)(tag)
             except Exception as error:
                 raise RuntimeError(f"{name}, tag {tag}") from error
+            if chance.random() < _LEAVES:
+                await traffic.leave()
             if tag % 20_000 == 0:
                 print(f"{tag:,} requests, {len(self.kills.times)} kills", file=sys.stderr, flush=True)
         await traffic.close()
@@ -105,10 +113,19 @@ class Soak:
         while True:
             await asyncio.sleep(chance.uniform(0, 2 * self._options.kill_every))
             pids = await asyncio.to_thread(workers, self._server)
-            if pids:
+            # Most of them while they answer, and some while they begin.
+            if pids and (chance.random() < _KILLED_EARLY or await asyncio.to_thread(self._serves)):
                 self.kills.times.append(loop.time())
                 with suppress(ProcessLookupError):
                     os.kill(chance.choice(pids), signal.SIGKILL)
+
+    def _serves(self) -> bool:
+        """Whether workers have connections. Blocks."""
+        return any(
+            metric(self._server, "kserve_v2_connections", process=str(number), protocol=protocol) > 0
+            for number in range(1, self._options.processes)
+            for protocol in ("rest", "grpc")
+        )
 
     def _calm(self, before: State | None) -> State:
         """The state once nothing waits and all workers are there again, or after a while. Blocks."""
