@@ -253,17 +253,17 @@ def _text(array: Array, literal: bool) -> bytes:
 
 
 class Gaps:
-    """Where large lists stand in a text that is written without them."""
+    """Where large lists stand in a text that is written without them, in any order."""
 
     def __init__(self) -> None:
         self._mark = b""
         self._pieces: list[list[bytes]] = []
 
     def gap(self, pieces: list[bytes]) -> orjson.Fragment:
-        """What stands for a list, in the order of the text."""
-        self._mark = self._mark or b'"%b"' % secrets.token_hex(16).encode()
+        """What stands for a list, once in the text."""
+        self._mark = self._mark or b'"%b' % secrets.token_hex(16).encode()
         self._pieces.append(pieces)
-        return orjson.Fragment(self._mark)
+        return orjson.Fragment(b'%b%d"' % (self._mark, len(self._pieces) - 1))
 
     def fill(self, text: bytes) -> list[bytes]:
         """The text with the lists."""
@@ -271,6 +271,7 @@ class Gaps:
             return [text]
         first, *more = text.split(self._mark)
         parts = [first]
-        for pieces, behind in zip(self._pieces, more, strict=True):
-            parts += (*pieces, behind)
+        for each in more:
+            number, _, behind = each.partition(b'"')
+            parts += (*self._pieces[int(number)], behind)
         return parts

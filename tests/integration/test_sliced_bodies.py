@@ -131,6 +131,7 @@ def test_the_next_request_of_a_connection_waits(server: RunningServer) -> None:
 BY_NAME = {
     "generate": ("/v2/models/echo/generate", {"X": X.tolist(), "id": "large"}),
     "generate_stream": ("/v2/models/echo/generate_stream", {"id": "large", "X": X.tolist()}),
+    "generate two": ("/v2/models/pairs/generate", {"A": X.tolist(), "B": X[::-1].tolist()}),
     "infer_stream": ("/v2/models/echo/infer_stream", json.loads(JSON)),
     "v1 inputs": ("/v1/models/echo:predict", {"inputs": {"X": X.tolist()}}),
     "v1 instances": ("/v1/models/rows:predict", {"instances": X.reshape(-1, 4).tolist()}),
@@ -147,6 +148,8 @@ def found(name: str, text: str) -> Any:
     answer = json.loads(text.removeprefix("data: "))
     if name == "infer_stream":
         return answer["outputs"][0]["data"]
+    if name == "generate two":
+        return {output: answer[output] for output in ("SUM", "DIFFERENCE")}
     return answer[{"generate": "Y", "generate_stream": "Y", "v1 inputs": "outputs"}.get(name, "predictions")]
 
 
@@ -156,7 +159,8 @@ def expected(name: str) -> Any:
 
     if name == "v1 many rows":
         return [row(each, each[::-1]) for each in X.reshape(-1, 4)]
-    return {"v1 instances": ROWS, "v1 named rows": [row(X, X[::-1])] * 2}.get(name, X.tolist())
+    pair = row(X, X[::-1])
+    return {"v1 instances": ROWS, "v1 named rows": [pair] * 2, "generate two": pair}.get(name, X.tolist())
 
 
 def as_float32(value: Any) -> Any:

@@ -202,6 +202,13 @@ def test_what_is_written_is_what_is_written_in_one_go(dtype: str, shape: tuple[i
     assert array.dtype in BY_DTYPE
 
 
+def test_each_list_stands_where_it_belongs_whatever_the_order_of_the_text() -> None:
+    gaps = Gaps()
+    document = {str(number): gaps.gap([b"[%d" % number, b"]"]) for number in reversed(range(12))}
+    text = b"".join(gaps.fill(orjson.dumps(document, option=orjson.OPT_SORT_KEYS)))
+    assert orjson.loads(text) == {str(number): [number] for number in range(12)}
+
+
 numerals = st.one_of(numbers, st.sampled_from([float("nan"), float("inf"), True, None, "1", [], {}, [[1]]]))
 nested = st.recursive(
     st.lists(numerals, max_size=6), lambda inner: st.lists(inner, max_size=5), max_leaves=20
