@@ -2,8 +2,11 @@
 repository.
 """
 
+import shutil
 from collections.abc import Collection
+from os.path import realpath
 from pathlib import Path
+from tempfile import mkdtemp
 
 from kserve_v2.repository.locations.linked import ModelLinks
 from kserve_v2.repository.reading.layout import (
@@ -74,15 +77,37 @@ def _only_directory(folder: Path) -> Path | None:
 
 
 def _unwrap(wrapper: Path) -> None:
-    """Move what is in it up, unless a link in it leads out of it, and would lead elsewhere then."""
-    inside = wrapper.resolve()
-    links = (path for path in wrapper.rglob("*") if path.is_symlink())
-    if all(path.resolve().is_relative_to(inside) for path in links):
-        # Something in it may be called as it is.
-        away = wrapper.rename(wrapper.with_name(f".{wrapper.name}"))
-        for each in list(away.iterdir()):
-            each.rename(wrapper.parent / each.name)
-        away.rmdir()
+    """Move what is in it up, in the place of what lies beside it, which is nobody's; unless a link in it leads out of
+    it, and would lead elsewhere then.
+    """
+    folder = wrapper.parent
+    if not _keeps_its_links(wrapper):
+        return
+    # By another name: something in it may be called as it is.
+    away = wrapper.rename(mkdtemp(dir=folder))
+    if not _keeps_its_links(away):
+        # One goes out, and came back in by the name.
+        away.rename(wrapper)
+        return
+    for each in list(folder.iterdir()):
+        if each != away:
+            _remove(each)
+    for each in list(away.iterdir()):
+        each.rename(folder / each.name)
+    away.rmdir()
+
+
+def _keeps_its_links(folder: Path) -> bool:
+    # Not `Path.resolve`, which fails for links in a circle.
+    inside = Path(realpath(folder))
+    return all(Path(realpath(path)).is_relative_to(inside) for path in folder.rglob("*") if path.is_symlink())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def give_version(folder: Path) -> None:

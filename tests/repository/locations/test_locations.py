@@ -355,18 +355,60 @@ def test_what_is_not_one_directory_of_a_model_stays_as_it_is(
     assert staged_files(make_locations(models), models)[1] == set(files)
 
 
-def test_a_link_never_leads_out_of_what_was_moved_up(tmp_path: Path, make_locations: MakeLocations) -> None:
+Links = dict[str, str | None]
+
+
+def staged_links(tmp_path: Path, make_locations: MakeLocations, links: Links) -> tuple[Path, set[str]]:
+    """As `staged_files`, of an archive with these members, which are links where a target is given."""
     models = tmp_path / "models"
     models.mkdir()
     with tarfile.open(models / "flowers.tar", "w") as archive:
-        for name in ("m/1/model.py", ".outside", "m/up"):
+        for name, target in links.items():
             member = tarfile.TarInfo(name)
-            if name == "m/up":
-                member.type, member.linkname = tarfile.SYMTYPE, "../.outside"
+            if target is not None:
+                member.type, member.linkname = tarfile.SYMTYPE, target
             archive.addfile(member)
-    top, files = staged_files(make_locations(models), models)
-    assert files == {"m/1/model.py", ".outside", "m/up"}
-    assert (top / "m" / "up").resolve() == (top / ".outside").resolve()
+    return staged_files(make_locations(models), models)
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        {".outside": None, "m/up": "../.outside"},
+        # Out, and back in by the name of the directory, which is gone when it is moved up.
+        {"m/up": "../m/1/model.py"},
+        {"m/1/up": "../../m/1/model.py"},
+        # The same by way of a link that is in order.
+        {"m/a/b/here": "../..", "m/up": "a/b/here/../m/1/model.py"},
+        {".by": "m", "m/up": "../.by/1/model.py"},
+    ],
+)
+def test_a_link_never_leads_out_of_what_was_moved_up(
+    tmp_path: Path, make_locations: MakeLocations, links: Links
+) -> None:
+    links = {"m/1/model.py": None, **links}
+    top, files = staged_links(tmp_path, make_locations, links)
+    assert "m/1/model.py" in files
+    for name in links:
+        assert (top / name).exists()
+        assert (top / name).resolve().is_relative_to(top.resolve())
+
+
+def test_what_is_moved_up_keeps_the_links_in_it(tmp_path: Path, make_locations: MakeLocations) -> None:
+    links: Links = {"m/1/model.py": None, "m/2/model.py": "../1/model.py", "m/a": "b", "m/b": "a"}
+    top, files = staged_links(tmp_path, make_locations, links)
+    assert files == {"1/model.py", "2/model.py", "a", "b"}
+    assert (top / "2" / "model.py").resolve() == (top / "1" / "model.py").resolve()
+
+
+def test_what_lies_beside_a_models_directory_is_in_nobody_s_way(
+    tmp_path: Path, make_locations: MakeLocations, pack: Pack
+) -> None:
+    models = tmp_path / "models"
+    models.mkdir()
+    names = ("m/1/model.py", "__MACOSX/x", "m/__MACOSX/y", ".m/x", ".DS_Store/x", "m/.DS_Store")
+    (models / "flowers.zip").write_bytes(pack.zip(dict.fromkeys(names, "")))
+    assert staged_files(make_locations(models), models)[1] == {"1/model.py", "__MACOSX/y", ".DS_Store"}
 
 
 def test_an_archive_may_have_its_top_in_it(tmp_path: Path, make_locations: MakeLocations) -> None:
