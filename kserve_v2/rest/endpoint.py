@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import unquote
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -16,7 +15,7 @@ from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, known, method_not_allowed, not_found
-from kserve_v2.rest.model_names import ENCODED_SLASH, name_in_path
+from kserve_v2.rest.names import decode_path, name_in_path
 from kserve_v2.rest.traces import RequestTracer, begin_trace, observed
 from kserve_v2.tracing.trace import Trace
 
@@ -74,14 +73,6 @@ class Operation(Protocol):
         with that, nothing has happened, and it is called again when the model is loaded.
         """
         ...
-
-
-def decode_path(raw: bytes) -> str:
-    """The path of a request without its percent-encoding, `raw` is ASCII. A slash that is encoded stays so: it belongs
-    to a name, see `name_in_path`.
-    """
-    text = raw.decode("ascii")
-    return unquote(ENCODED_SLASH.sub(r"%25\1", text)) if "%" in text else text
 
 
 def parse_target(path: str) -> tuple[str, str, str] | None:

@@ -47,20 +47,20 @@ def _add_routes(
     prefix = f"/v2/{kind}sharedmemory"
 
     @app.get(f"{prefix}/status", **documented(f"{kind}_memory_status"))
-    @app.get(f"{prefix}/region/{{region_name}}/status", **documented(f"{kind}_region_status"))
+    @app.get(f"{prefix}/region/{{region_name:region}}/status", **documented(f"{kind}_region_status"))
     async def status(region_name: str = "") -> Response:
         """One registered region, or all."""
         return json_response([asdict(region) for region in regions.status(region_name)])
 
     @app.post(f"{prefix}/unregister", **documented("unregister"))
-    @app.post(f"{prefix}/region/{{region_name}}/unregister", **documented("unregister"))
+    @app.post(f"{prefix}/region/{{region_name:region}}/unregister", **documented("unregister"))
     async def unregister(region_name: str = "") -> Response:
         """Forget one region, or all. Requests that use one are not disturbed."""
         regions.unregister(region_name)
         return empty_response()
 
     @app.post(f"{prefix}/register", include_in_schema=False)
-    @app.post(f"{prefix}/region/{{region_name}}/register", **documented(f"{kind}_register"))
+    @app.post(f"{prefix}/region/{{region_name:region}}/register", **documented(f"{kind}_register"))
     async def register(request: Request, region_name: str = "") -> Response:
         regions.check_may_register(region_name)
         register_region(region_name, await bodies.read_object(request.receive))

@@ -49,7 +49,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel
     write_model(root, "gated_own_wait", handlers.GATED, _OWN_WAIT)
     for number in (1, 2, 3):
         write_model(root, "versions", handlers.versioned(number), "version_policy { all { } }", number)
-    for name in ("a b", "modèle", "50%"):
+    for name in ("a b", "modèle", "50%", "a%2Fb"):
         write_model(root, name, handlers.identity("INT32", [-1]))
     (write_model(root, "classes", handlers.CLASSES, handlers.CLASSES_CONFIG) / "labels.txt").write_text(
         "cat\ndog\nbird\n"

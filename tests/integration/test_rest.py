@@ -21,7 +21,7 @@ def test_a_chunked_body(server: RunningServer) -> None:
     assert output_of(response)["data"] == [1, 2, 3]
 
 
-@pytest.mark.parametrize("name", ["a b", "modèle", "50%"])
+@pytest.mark.parametrize("name", ["a b", "modèle", "50%", "a%2Fb"])
 @pytest.mark.parametrize("path", ["", "/ready", "/config", "/stats", "/versions/1", "/versions/1/config"])
 def test_names_in_paths_are_decoded(server: RunningServer, name: str, path: str) -> None:
     response = server.get(f"/v2/models/{quote(name)}{path}")
@@ -29,7 +29,7 @@ def test_names_in_paths_are_decoded(server: RunningServer, name: str, path: str)
     assert name in response.text
 
 
-@pytest.mark.parametrize("name", ["a b", "modèle", "50%"])
+@pytest.mark.parametrize("name", ["a b", "modèle", "50%", "a%2Fb"])
 @pytest.mark.parametrize("version", ["", "/versions/1", "/versions/01"])
 def test_infer_with_an_escaped_name(server: RunningServer, name: str, version: str) -> None:
     body = {"inputs": [json_tensor("IN", "INT32", [2], [1, 2])]}
