@@ -255,7 +255,8 @@ class IndexEntry:
     READY has a reason only if what should have taken its place has failed. `note`, `loaded_in_s`: for people, not for
     clients. `labels`: those that stand for the version. `release_problems`: what the release of the model says that is
     not done, with the highest version that answers. `memory`: bytes that a version uses, by device, in all processes
-    that have it, and whether that is an estimate; told where there is a budget for it.
+    that have it, and whether that is an estimate; told where there is a budget for it. `began`: whether a load that has
+    failed had begun to execute the model, so that a look at its files does not show why.
     """
 
     name: str
@@ -268,3 +269,4 @@ class IndexEntry:
     release_problems: str = ""
     memory: Mapping[str, int] = field(default_factory=dict, compare=False)
     memory_estimated: bool = field(default=False, compare=False)
+    began: bool = field(default=False, compare=False)

@@ -31,7 +31,7 @@ from kserve_v2.repository.models.ensembles import bound, circular, step_callees
 from kserve_v2.repository.preparing.candidate import Candidate, find_entry, no_version, read_candidate
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.reading.layout import is_empty
-from kserve_v2.repository.reading.namespaces import scan_namespaces
+from kserve_v2.repository.reading.namespaces import name_in, scan_namespaces
 from kserve_v2.repository.reading.scan import (
     RELEASE_FILE,
     ModelEntry,
@@ -158,8 +158,13 @@ class RepositoryCheck:
     def _put_together(self, prepared: PreparedEnsemble) -> StepVersion:
         """An ensemble, of what could be loaded for its steps. Raises InvalidArgumentError."""
         name = prepared.source.name
-        binding = bound(prepared, step_callees(prepared, lambda step: self._find(name, step)))
+        callees = step_callees(prepared, lambda step: self._find(name, step), self._names)
+        binding = bound(prepared, callees)
         return StepVersion(name, prepared.signature, binding.decoupled, prepared.labels)
+
+    def _names(self) -> list[str]:
+        """What the models are called that there are."""
+        return [name_in(name) for name in all_models(self._options).models]
 
     def _find(self, name: str, step: Step) -> StepVersion | str | None:
         """What could be loaded for a step of that ensemble; see `step_callees`. Raises InvalidArgumentError."""

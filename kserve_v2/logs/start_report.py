@@ -24,11 +24,11 @@ _PROSE_WIDTH = 110
 _MAX_FAILURES = 20
 
 _OTHERS_ARE_SERVED = (
-    "\nThe other models are served; until these are, the server says that it is not ready (unless --strict-readiness "
+    "The other models are served; until these are, the server says that it is not ready (unless --strict-readiness "
     "is false). --exit-on-error ends the start instead."
 )
 _NONE_IS_SERVED = (
-    "\nNo model is served. Ctrl-C ends the server; with --reload it would load a model again once its file is mended. "
+    "No model is served. Ctrl-C ends the server; with --reload it would load a model again once its file is mended. "
     "--exit-on-error ends the start instead."
 )
 
@@ -78,10 +78,13 @@ def failures(entries: Sequence[IndexEntry], settings: Settings, terminal: Termin
         lines += [f"    {line}" for line in _reason(entry.reason, terminal)]
     if len(failed) > _MAX_FAILURES:
         lines.append(f"  and {len(failed) - _MAX_FAILURES} more: the repository index has their reasons")
-    advice = f"To see all that is wrong, with file and line: {_check_command(failed, settings)}"
+    # Nothing else shows what came out when a model was executed.
+    if to_check := [entry for entry in failed if not entry.began]:
+        command = _check_command(to_check, settings)
+        lines.append(_prose(f"To see all that is wrong, with file and line: {command}", terminal))
     if not settings.exit_on_error:
-        advice += _OTHERS_ARE_SERVED if len(failed) < len(entries) else _NONE_IS_SERVED
-    lines.append(_prose(advice, terminal))
+        advice = _OTHERS_ARE_SERVED if len(failed) < len(entries) else _NONE_IS_SERVED
+        lines.append(_prose(advice, terminal))
     return "\n".join(lines)
 
 

@@ -259,6 +259,13 @@ class ModelManager(ModelMap):
         """Load a model because an ensemble needs it."""
         await self._load(name, PLAIN)
 
+    async def names(self) -> Collection[str]:
+        """What the models are called that the repositories have, as far as these can be read, or that are known."""
+        found: Collection[str] = ()
+        with suppress(OSError):
+            found = (await self._loader.scan()).models
+        return {name_in(name) for name in (*found, *self._models)}
+
     async def _load(self, name: str, request: LoadRequest) -> None:
         model = self._models.get(name)
         if model is None:

@@ -556,6 +556,9 @@ CASES: dict[str, Case] = {
     "a configuration in the version": files(
         **{"m/1/model.py": HANDLER, "m/1/config.pbtxt": "max_batch_size: 8\n"}
     ),
+    "a configuration of another program": files(
+        **{"m/1/model.onnx": onnx(), "m/config.pbtxt": "max_batch_size: 8\n", "m/config.yaml": "batch: 4\n"}
+    ),
     # --- ensembles ----------------------------------------------------------------------------------------------------
     "an ensemble without steps": ensemble(""),
     "an ensemble without its platform": Case(
@@ -579,6 +582,7 @@ CASES: dict[str, Case] = {
     "tensors that nobody writes": ensemble(step(given="w")),
     "a tensor twice": ensemble(step() + "\n" + step()),
     "a step that nobody knows": ensemble(step("nosuch")),
+    "a misspelt step": ensemble(step("tokeniser"), **{"tokenizer/1/model.py": HANDLER}),
     "a step that is broken": ensemble(step("b"), **{"b/1/model.py": "import no_such_module\n"}),
     "an input that the step does not have": ensemble(step(own="q")),
     "a version that the step does not have": ensemble(step(version=7)),

@@ -157,6 +157,14 @@ def test_a_step_that_there_is_not_is_the_reason(repository: Repository) -> None:
     assert repository.refusal("mens") == unavailable("mens", why)
 
 
+def test_what_was_perhaps_meant_by_a_misspelt_step_is_said(repository: Repository) -> None:
+    """Also of a model that lies there, and was never loaded."""
+    repository.explicit.write("tokenizer", add(1))
+    repository.chain("tens", "tokeniser")
+    why = "ensemble tens contains models that are not available or ambiguous: tokeniser (did you mean tokenizer?)"
+    assert repository.refusal("tens") == unavailable("tens", why)
+
+
 def test_a_step_that_does_not_fit_is_told_besides_one_that_there_is_not(repository: Repository) -> None:
     repository.explicit.write("here", add(1))
     steps = [("here", {"x": "X", "q": "X"}, {"y": "t"}), ("away", {"x": "t"}, {"y": "Y"})]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -124,6 +125,31 @@ def test_answers_are_compared_and_never_returned(server: RunningServer) -> None:
     for _ in range(5):
         assert ask(server, "same", [1, 2, 3]) == [1, 2, 3]
     counted.becomes(equal=5)
+
+
+def test_of_pairs_that_are_over_only_those_are_shown_of_which_something_was_counted(
+    explicit: ExplicitServer, server: RunningServer
+) -> None:
+    explicit.write("pairs", model(0), ALL, 1)
+    for version in (2, 3):
+        explicit.write("pairs", model(0), ALL, version)
+    assert explicit.load("pairs").status_code == 200
+
+    def pairs() -> set[tuple[str, str]]:
+        text = server.client.get(server.metrics).text
+        lines = [each for each in text.splitlines() if each.startswith("kserve_v2_shadow_requests{")]
+        found = {tuple(re.findall(r'version="(\d)"', each)) for each in lines if 'model="pairs"' in each}
+        return {(version, shadow) for version, shadow in found}
+
+    change(server, "pairs", shadow={"version": 2})
+    assert pairs() == {("1", "2"), ("3", "2")}
+    counted = Counted(server, "pairs")
+    ask(server, "pairs", [1])
+    counted.becomes(equal=1)
+    change(server, "pairs", shadow={"version": 3})
+    assert pairs() == {("1", "2"), ("1", "3"), ("2", "3")}
+    change(server, "pairs", shadow=None)
+    assert pairs() == {("1", "2")}
 
 
 def test_what_differs_is_counted_by_output_with_the_largest_difference(server: RunningServer) -> None:

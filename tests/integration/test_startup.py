@@ -92,6 +92,24 @@ def test_what_is_loaded_at_start(
     assert server.stop() == 0
 
 
+WARM_UP = """
+model_warmup { name: "zeros" batch_size: 1 inputs { key: "IN" value { data_type: TYPE_INT32 dims: [ 1 ] zero_data: true } } }
+"""
+
+
+def test_after_a_failed_warm_up_no_look_at_the_files_is_recommended(
+    tmp_path: Path, write_model: WriteModel, start: Start
+) -> None:
+    code = versioned(1).replace("return", "raise RuntimeError('broken on purpose')\n        return")
+    write_model(tmp_path, "broken", code, WARM_UP)
+    server = start()
+    assert states(server) == {"broken": "UNAVAILABLE"}
+    told = "".join(server.output)
+    assert "failed to run warmup sample 'zeros'" in told
+    assert "kserve-v2 check" not in told
+    assert server.stop() == 0
+
+
 @pytest.mark.usefixtures("_three_models")
 @pytest.mark.parametrize(
     "flags",

@@ -133,6 +133,16 @@ def test_where_nothing_is_served_nobody_is_told_of_others_and_a_single_file_is_c
     assert "The other models" not in text
 
 
+def test_a_look_at_the_files_is_recommended_where_it_shows_more() -> None:
+    """Not for what came out when a model was loaded and warmed up."""
+    began = replace(failed("failed to run warmup sample 'a'", "warm"), began=True)
+    text = failures([began, IndexEntry("m", "1", "READY")], SETTINGS)
+    assert "kserve-v2 check" not in text
+    assert "\nThe other models are served" in text
+    assert text.splitlines()[:3] == ["Not loaded:", "  warm version 1", "    failed to run warmup sample 'a'"]
+    assert "kserve-v2 check models m\n" in failures([began, failed("x")], SETTINGS)
+
+
 def test_a_command_that_would_not_do_is_not_given() -> None:
     two = Settings(model_repository=(Path("a"), Path("b")))
     assert "kserve-v2 check, with the options of this server" in failures(ENTRIES, two)

@@ -254,6 +254,8 @@ def test_what_is_no_model_hides_none_of_its_name_in_another_repository(tmp_path:
         ("Config.pbtxt", "Config.pbtxt is not read"),
         ("config.prototxt", "config.prototxt is not read"),
         ("1/config.pbtxt", "1/config.pbtxt is not read: it belongs beside the versions, at m/config.pbtxt"),
+        ("config.yaml", "config.yaml is not read: the configuration of a model is in config.pbtxt"),
+        ("config.json", "config.json is not read"),
     ],
 )  # fmt: skip
 def test_a_configuration_that_nobody_reads_is_named(
@@ -265,6 +267,29 @@ def test_a_configuration_that_nobody_reads_is_named(
     with caplog.at_level(logging.WARNING, logger="kserve_v2"):
         read_candidate("m", RepositoryOptions((tmp_path,)))
     assert warning in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("name", "handler", "said"),
+    [
+        ("config.yml", False, True),
+        ("model-settings.json", False, True),
+        ("preprocessor_config.json", False, False),
+        # It may be the handler's own.
+        ("config.yml", True, False),
+    ],
+)
+def test_one_beside_that_which_is_read_is_named_too_unless_code_may_read_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, handler: bool, said: bool
+) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / ("model.py" if handler else "model.onnx")).write_bytes(ONNX)
+    (tmp_path / "m" / "config.pbtxt").write_text("max_batch_size: 0")
+    (tmp_path / "m" / name).write_text("max_batch_size: 4")
+    with caplog.at_level(logging.WARNING, logger="kserve_v2"):
+        read_candidate("m", RepositoryOptions((tmp_path,)))
+    warning = f"model 'm': {name} is not read: the configuration of a model is in config.pbtxt"
+    assert [record.getMessage() for record in caplog.records] == ([warning] if said else [])
 
 
 def test_what_was_perhaps_meant_to_be_a_version_is_named(

@@ -52,7 +52,7 @@ def entries(
     for version, newest in sorted({record.version: record for record in records}.items()):
         model = served.versions.get(str(version)) if served is not None else None
         if model is None:
-            found.append(IndexEntry(name, str(version), newest.state, newest.reason))
+            found.append(IndexEntry(name, str(version), newest.state, newest.reason, began=newest.began))
             continue
         failure = problem or (newest.failure if newest.model is not model else "")
         reason = failure and NOT_UPDATED + failure

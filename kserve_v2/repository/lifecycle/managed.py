@@ -37,6 +37,7 @@ from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.plan import Actual, Load, Unload, answering_versions, fulfilled, plan
 from kserve_v2.repository.lifecycle.record import EVICTED, UNLOADED, Record, served, still_shown
 from kserve_v2.repository.lifecycle.states import ModelState
+from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.preparing.candidate import Candidate, Override
 from kserve_v2.repository.residency.eviction import total
@@ -475,6 +476,7 @@ class ManagedModel:
         logger.log(level, "loading: %s version %d", self.name, record.version)
         try:
             prepared = await self._loader.prepare(candidate, record.version, record.handover)
+            record.began = not isinstance(prepared, PreparedEnsemble)
             model = await self._loader.load(prepared)
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
             record.no_room = self._no_room = isinstance(error, OverloadedError)

@@ -26,7 +26,7 @@ class Record:
     if that is no model's directory. `listed`: whether a repository has one. `failure`: why it did not load. `no_room`:
     whether that was for want of memory alone. `needed`: how much of that, by device. `given_up`:
     whether it was unloaded while it was being loaded. `model`: from the end of the load until it is closed. `gone`: the
-    reason for its state once it is. `handover`: of its load.
+    reason for its state once it is. `began`: whether its load went as far as to execute it. `handover`: of its load.
     """
 
     version: int
@@ -43,6 +43,7 @@ class Record:
     model: LoadedModel | None = None
     gone: str = UNLOADED
     given_up: bool = False
+    began: bool = False
     handover: Handover = field(default_factory=Handover)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 

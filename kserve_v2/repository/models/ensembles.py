@@ -4,7 +4,7 @@ step's model is replaced, lost or found.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -83,6 +83,10 @@ class Models(Protocol):
         """Load a model because an ensemble needs it. Raises ServingError."""
         ...
 
+    async def names(self) -> Collection[str]:
+        """What the models are called that there are, loaded or not."""
+        ...
+
 
 class StepsMissingError(InvalidArgumentError):
     """Models of steps do not answer."""
@@ -109,8 +113,10 @@ class Ensembles:
         self._check_circle(name, steps)
         self._steps[name] = steps
         await asyncio.gather(*(self._ensure(step) for step in sorted(steps)))
+        unknown = any(self._models.managed(step) is None for step in steps)
+        known = await self._models.names() if unknown else ()
         # Nothing gives way to the loop from here on, until the ensemble is among what is served.
-        return EnsembleModel(prepared, self._bind(prepared), self._models.holder, self._shared)
+        return EnsembleModel(prepared, self._bind(prepared, known), self._models.holder, self._shared)
 
     def _check_circle(self, name: str, steps: frozenset[str]) -> None:
         todo, seen = [(name, steps)], set[str]()
@@ -132,10 +138,12 @@ class Ensembles:
             except ServingError as error:
                 logger.debug("a step's model was not loaded: %s", error)
 
-    def _bind(self, prepared: PreparedEnsemble) -> Binding:
-        """Put an ensemble and what answers for its steps together. Raises InvalidArgumentError."""
+    def _bind(self, prepared: PreparedEnsemble, known: Collection[str] = ()) -> Binding:
+        """Put an ensemble and what answers for its steps together. `known`: see `step_callees`. Raises
+        InvalidArgumentError.
+        """
         name = prepared.source.name
-        return bound(prepared, step_callees(prepared, lambda step: self._find(name, step)))
+        return bound(prepared, step_callees(prepared, lambda step: self._find(name, step), lambda: known))
 
     def _find(self, name: str, step: Step) -> LoadedModel | str | None:
         """What answers for a step of that ensemble; see `step_callees`."""
@@ -239,10 +247,13 @@ def circular(name: str, last: str) -> InvalidArgumentError:
 
 
 def step_callees(
-    prepared: PreparedEnsemble, find: Callable[[Step], AnyCallee | str | None]
+    prepared: PreparedEnsemble,
+    find: Callable[[Step], AnyCallee | str | None],
+    known: Callable[[], Collection[str]],
 ) -> list[AnyCallee]:
     """What answers for each step of an ensemble. `find`: what answers for one, or why nothing does; None for a model
-    that nobody knows. Raises StepsMissingError, which also says what does not fit of those that answer.
+    that nobody knows. `known`: the models that there are, one of which was perhaps meant. Raises StepsMissingError,
+    which also says what does not fit of those that answer.
     """
     name, graph = prepared.source.name, prepared.graph
     callees: list[AnyCallee] = []
@@ -259,7 +270,7 @@ def step_callees(
             callees.append(found)
             answered.append(step)
     if unknown:
-        problems.append(unknown_models(name, unknown))
+        problems.append(unknown_models(name, unknown, known()))
     if problems:
         problems += check_steps(replace(graph, steps=tuple(answered)), prepared.signature, callees)
         different = list(dict.fromkeys(problems))

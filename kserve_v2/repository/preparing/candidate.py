@@ -26,6 +26,7 @@ from kserve_v2.repository.reading.layout import (
     CONFIG,
     advice_without_versions,
     unread_configuration,
+    unread_settings,
     unread_version,
 )
 from kserve_v2.repository.reading.namespaces import (
@@ -122,6 +123,8 @@ def read_candidate(
         logger.warning("model '%s': %s", name, in_vain)
     if unread := unread_version(entry.path):
         logger.warning("model '%s': not served: %s", name, unread)
+    if unread := unread_settings(entry.path, versions):
+        logger.warning("model '%s': %s", name, unread)
     return Candidate(
         entry, config, versions, uploaded, listed=on_disk is not None, override=override, found=found
     )

@@ -20,6 +20,15 @@ ARCHIVE = ".mar"
 MODEL_SETTINGS = "model-settings.json"
 SERVER_SETTINGS = "settings.json"
 """What MLServer has beside a model; see `locations.mlserver`."""
+FOREIGN_CONFIGS = (
+    "config.yaml",
+    "config.yml",
+    "config.json",
+    "config.toml",
+    "model-config.yaml",
+    MODEL_SETTINGS,
+)
+"""Files that look like a model's configuration beside its versions, and are those of other programs."""
 EXPECTED = "model.onnx, model.pt2, model.pt or model.py"
 
 _USUAL = ("model.onnx", "model.pt", "model.pt2", HANDLER)
@@ -168,6 +177,16 @@ def unread_configuration(path: Path, versions: Sequence[int]) -> str | None:
         if (path / str(version) / CONFIG).is_file():
             return f"{version}/{CONFIG} is not read: it belongs beside the versions, at {path.name}/{CONFIG}"
     return None
+
+
+def unread_settings(path: Path, versions: Sequence[int]) -> str | None:
+    """What to say of a file beside a model's versions that has the settings of some other program, and was perhaps
+    meant for this one. A handler may read what it likes.
+    """
+    found = next(filter(_names(path).__contains__, FOREIGN_CONFIGS), None)
+    if found is None or any(name.endswith(".py") for each in versions for name in _names(path / str(each))):
+        return None
+    return f"{found} is not read: the configuration of a model is in {CONFIG}"
 
 
 def unread_version(path: Path) -> str | None:

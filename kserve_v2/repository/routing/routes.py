@@ -83,6 +83,11 @@ class Routes:
     def _end_shadows(self, name: str) -> None:
         for model in self._shadowed.pop(name, ()):
             model.submit = model.target.submit
+        if (counts := self._counts.get(name)) is not None:
+            # Nobody is to read for ever that there was a pair of which nothing was counted.
+            counts.shadows = {
+                pair: these for pair, these in counts.shadows.items() if these.outcomes or these.under_way
+            }
 
     def _shadow(self, name: str, served: Served, release: Release, counts: RouteCounts) -> None:
         if release.shadow is None:

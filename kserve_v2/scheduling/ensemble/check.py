@@ -1,6 +1,7 @@
 """Whether the steps of an ensemble fit together, as far as the models say that answer now. Texts are Triton's."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import difflib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kserve_v2.errors import shape_text
@@ -66,10 +67,17 @@ def required_version(name: str, model: str, version: object) -> str:
     return f"ensemble '{name}' depends on '{model}' whose required version {version} is not loaded"
 
 
-def unknown_models(name: str, models: Sequence[str]) -> str:
-    """Why an ensemble cannot be: nobody knows the models of some of its steps."""
-    names = ", ".join(dict.fromkeys(models))
+def unknown_models(name: str, models: Sequence[str], known: Collection[str]) -> str:
+    """Why an ensemble cannot be: nobody knows the models of some of its steps. `known`: those that there are."""
+    others = [each for each in known if each != name]
+    names = ", ".join(f"{model}{_hint(model, others)}" for model in dict.fromkeys(models))
     return f"ensemble {name} contains models that are not available or ambiguous: {names}"
+
+
+def _hint(model: str, known: Collection[str]) -> str:
+    alike = difflib.get_close_matches(model, known, n=1)
+    # Of an ambiguous one, the name is right.
+    return f" (did you mean {alike[0]}?)" if alike and model not in known else ""
 
 
 def _unmapped(prefix: str, model: str, mapped: Mapping[str, str], signature: ModelSignature) -> Iterator[str]:
