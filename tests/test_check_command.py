@@ -327,6 +327,17 @@ def test_what_is_in_an_archive_is_told_of_that(tmp_path: Path, capsys: pytest.Ca
     assert written.startswith(f"{models}/m.zip/config.pbtxt:1:17: error: ")
 
 
+def test_what_is_in_an_archive_of_models_is_told_of_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = tmp_path / "models.zip"
+    with zipfile.ZipFile(models, "w") as archive:
+        archive.writestr("m/config.pbtxt", "max_batch_size: eight")
+        archive.writestr("m/1/model.py", "")
+    assert main(["check", str(models), "--staging-dir", str(tmp_path / "staging")], {}) == 1
+    assert capsys.readouterr().out.startswith(f"{models}/m/config.pbtxt:1:17: error: ")
+
+
 def test_the_examples_are_right() -> None:
     models = Path(__file__).parent.parent / "model_repository"
     command = [sys.executable, "-m", "kserve_v2", "check", str(models), "--cpus", "4", "--gpus", "0"]

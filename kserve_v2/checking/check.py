@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kserve_v2.backend import ModelConfig
-from kserve_v2.checking.findings import Finding, Level, Rule, merged
+from kserve_v2.checking.findings import Finding, Level, Rule, as_given, merged
 from kserve_v2.checking.listening import listening
 from kserve_v2.checking.report import Report, problems_of
 from kserve_v2.checking.step import StepVersion
@@ -25,7 +25,6 @@ from kserve_v2.config.release import RELEASE
 from kserve_v2.environments.models import EnvironmentNotMadeError
 from kserve_v2.errors import InvalidArgumentError, NotFoundError, ServingError, reason_of
 from kserve_v2.plugins import BackendRegistry
-from kserve_v2.repository.locations.area import is_staged
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.models.ensembles import bound, circular, step_callees
 from kserve_v2.repository.preparing.candidate import Candidate, find_entry, no_version, read_candidate
@@ -83,8 +82,10 @@ class RepositoryCheck:
         if name not in self._findings:
             if problem := self._bring(name):
                 self._steps[name], self._reasons[name] = {}, [problem]
-                path = self._archive_of(name) or Path(name)
-                self._findings[name] = [Finding(Level.ERROR, Rule.LAYOUT, name, path, problem)]
+                locations = self._options.locations
+                origin = "" if locations is None else locations.origin_of(name)
+                finding = Finding(Level.ERROR, Rule.LAYOUT, name, Path(name), problem)
+                self._findings[name] = [as_given(finding, origin)]
                 return self._findings[name]
             entry = find_entry(name, self._options)
             if entry is None:
@@ -99,7 +100,7 @@ class RepositoryCheck:
                     self._look(entry, report, said)
                 for each in dict.fromkeys(said):
                     report.said(each, entry.path)
-            self._findings[name] = merged(self._as_given(entry, report.findings))
+            self._findings[name] = merged(report.findings)
             self._reasons[name] = report.reasons
         return self._findings[name]
 
@@ -111,22 +112,6 @@ class RepositoryCheck:
         except ServingError as error:
             return error.message
         return ""
-
-    def _archive_of(self, name: str) -> Path | None:
-        locations = self._options.locations
-        return None if locations is None else locations.archive_of(name)
-
-    def _as_given(self, entry: ModelEntry, findings: Sequence[Finding]) -> Sequence[Finding]:
-        """With paths that begin with the archive of a model, and not with where that was unpacked."""
-        archive = self._archive_of(entry.name) if is_staged(entry.path) else None
-        if archive is None:
-            return findings
-        return [
-            replace(each, path=archive / each.path.relative_to(entry.path))
-            if each.path.is_relative_to(entry.path)
-            else each
-            for each in findings
-        ]
 
     def _look(self, entry: ModelEntry, report: Report, said: Sequence[str]) -> None:
         try:

@@ -61,7 +61,8 @@ _ABOUT = {
 class Finding:
     """One thing that was found. `path`: the file, or directory, that is to be changed. `line` and `column`: from 1, 0
     where none is known. `field`: of the configuration, "" for none. `message`: what was found. `instead`: what to
-    write, "" where the message says it. `versions`: those that it is about, () for the model as a whole.
+    write, "" where the message says it. `versions`: those that it is about, () for the model as a whole. `url`: of what
+    has been brought here from elsewhere, in place of the path of its copy; "" for what lies here.
     """
 
     level: Level
@@ -74,11 +75,21 @@ class Finding:
     field: str = ""
     instead: str = ""
     versions: tuple[int, ...] = ()
+    url: str = ""
 
     @property
     def text(self) -> str:
         """What was found, with the field in front."""
         return f"{self.field}: {self.message}" if self.field else self.message
+
+
+def as_given(finding: Finding, origin: str) -> Finding:
+    """With the place of its file where that comes from: a URL or, of what was in a local archive, a path; "" for what
+    comes from nowhere else.
+    """
+    if "://" in origin:
+        return replace(finding, url=origin)
+    return replace(finding, path=Path(origin)) if origin else finding
 
 
 def merged(findings: Iterable[Finding]) -> list[Finding]:
@@ -88,4 +99,6 @@ def merged(findings: Iterable[Finding]) -> list[Finding]:
         versions.setdefault(replace(finding, versions=()), set()).update(finding.versions)
     found = [replace(finding, versions=tuple(sorted(of))) for finding, of in versions.items()]
     order = list(Level)
-    return sorted(found, key=lambda each: (str(each.path), each.line, each.column, order.index(each.level)))
+    return sorted(
+        found, key=lambda each: (each.url or str(each.path), each.line, each.column, order.index(each.level))
+    )

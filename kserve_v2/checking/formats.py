@@ -14,6 +14,8 @@ Format = Callable[[Sequence[Finding], int], str]
 """Of all findings, and the number of models that were looked at. Ends without a line break."""
 
 _GITHUB_COMMANDS = {Level.ERROR: "error", Level.WARNING: "warning", Level.NOTE: "notice"}
+# What has a meaning in a URL.
+_IN_URLS = "%:/?#[]@!$&'()*+,;="
 _SARIF_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
@@ -28,7 +30,7 @@ def as_text(findings: Sequence[Finding], models: int) -> str:
     for finding in findings:
         place = f":{finding.line}:{finding.column}" if finding.line else ""
         first, *others = f"{finding.level.value}: {finding.text}".splitlines()
-        lines.append(f"{in_a_line(_path(finding.path))}{place}: {first}")
+        lines.append(f"{in_a_line(_file(finding))}{place}: {first}")
         lines += [f"    {line}" for line in others]
         if finding.instead:
             lines.append(f"    write instead: {finding.instead}")
@@ -56,7 +58,7 @@ def as_json(findings: Sequence[Finding], models: int) -> str:
                 "rule": finding.rule.value,
                 "model": finding.model or None,
                 "versions": list(finding.versions),
-                "file": _path(finding.path),
+                "file": _file(finding),
                 "line": finding.line or None,
                 "column": finding.column or None,
                 "field": finding.field or None,
@@ -76,7 +78,7 @@ def as_github(findings: Sequence[Finding], models: int) -> str:
 
 
 def _annotation(finding: Finding) -> str:
-    properties = {"file": _path(finding.path)}
+    properties = {"file": _file(finding)}
     if finding.line:
         properties |= {"line": str(finding.line), "col": str(finding.column)}
     properties["title"] = finding.rule.about
@@ -120,11 +122,17 @@ def as_sarif(findings: Sequence[Finding], models: int) -> str:
 
 def _location(finding: Finding) -> dict[str, Any]:
     path = Path(_path(finding.path))
-    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix())
+    uri = quote(finding.url, safe=_IN_URLS) or (
+        path.as_uri() if path.is_absolute() else quote(path.as_posix())
+    )
     location: dict[str, Any] = {"artifactLocation": {"uri": uri}}
     if finding.line:
         location["region"] = {"startLine": finding.line, "startColumn": finding.column}
     return location
+
+
+def _file(finding: Finding) -> str:
+    return finding.url or _path(finding.path)
 
 
 def _path(path: Path) -> str:

@@ -40,6 +40,17 @@ def test_paths_are_relative_to_where_one_stands(tmp_path: Path) -> None:
     assert as_text([absolute], 1).startswith("m/config.pbtxt:1:1: ")
 
 
+def test_what_comes_from_elsewhere_is_shown_with_its_url() -> None:
+    url = "s3://bucket/a b/m/config.pbtxt"
+    staged = Finding(Level.ERROR, Rule.VALUE, "m", Path("/staging/m/config.pbtxt"), "x", 1, 2, url=url)
+    assert as_text([staged], 1).startswith(f"{url}:1:2: error: x")
+    assert json.loads(as_json([staged], 1))["findings"][0]["file"] == url
+    assert as_github([staged], 1).startswith("::error file=s3%3A//bucket/a b/m/config.pbtxt,line=1,")
+    [result] = json.loads(as_sarif([staged], 1))["runs"][0]["results"]
+    location = result["locations"][0]["physicalLocation"]["artifactLocation"]
+    assert location == {"uri": "s3://bucket/a%20b/m/config.pbtxt"}
+
+
 def test_json() -> None:
     report = json.loads(as_json(ALL, 3))
     assert {name: report[name] for name in ("models", "errors", "warnings", "notes")} == {

@@ -33,7 +33,7 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
         names = [] if "*" in named else [known_model(name, options) for name in dict.fromkeys(named)]
         try:
             models, findings = _look(check, names)
-            findings = where_they_lie(findings)
+            findings = where_they_lie(findings, options)
         except OSError as error:
             raise unreadable(error) from error
         except ServingError as error:

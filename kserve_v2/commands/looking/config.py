@@ -50,7 +50,9 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
                 text = _config(name, namespace.model_version or 0, namespace.format, options, registry)
         except ServingError:
             check = RepositoryCheck(options, registry, Machine(cpu_budget()), watch)
-            wrong = where_they_lie(each for each in check.check(name) if each.level is not Level.WARNING)
+            wrong = where_they_lie(
+                (each for each in check.check(name) if each.level is not Level.WARNING), options
+            )
             tell(as_text(wrong, 1))
             return 1
     say(text)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from kserve_v2.caching.config import CacheConfig
 from kserve_v2.caching.make import make_cache
 from kserve_v2.checking.check import all_models
-from kserve_v2.checking.findings import Finding
+from kserve_v2.checking.findings import Finding, as_given
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.locations.linked import lies_at
@@ -56,13 +56,16 @@ def single_models(options: RepositoryOptions) -> list[str]:
     return [] if options.locations is None else options.locations.single
 
 
-def where_they_lie(findings: Iterable[Finding]) -> list[Finding]:
-    """What was found of models that lie in no repository, with the paths of the person who has named them."""
+def where_they_lie(findings: Iterable[Finding], options: RepositoryOptions) -> list[Finding]:
+    """What was found of models that lie in no repository, with the paths of the person who has named them, and of
+    models from elsewhere with the places there.
+    """
     shown = []
     for finding in findings:
         path = lies_at(finding.path)
         # What the server has written for them has no lines that anybody could look at.
         known = path.name == finding.path.name
         line, column = (finding.line, finding.column) if known else (0, 0)
-        shown.append(replace(finding, path=path, line=line, column=column))
+        origin = options.locations.origin_of_file(path) if options.locations is not None else ""
+        shown.append(as_given(replace(finding, path=path, line=line, column=column), origin))
     return shown

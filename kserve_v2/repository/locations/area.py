@@ -13,7 +13,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import RLock
 from typing import Any
 
@@ -146,6 +146,14 @@ class Area:
                 (self.models / name).unlink()
             self._replace(name)
         return before is not None
+
+    def inside(self, path: Path) -> tuple[str, PurePath] | None:
+        """The model that a file is of, by a path of its tree or of the link to that, and where it lies there; None for
+        what is none of these.
+        """
+        parts = path.relative_to(self.path).parts if path.is_relative_to(self.path) else ()
+        before = {TREES: 4, _MODELS: 2}.get(parts[0], 0) if parts else 0
+        return (parts[1], PurePath(*parts[before:])) if 0 < before <= len(parts) else None
 
     def shown(self, name: str) -> Path | None:
         """The tree that is served as a model."""

@@ -61,7 +61,7 @@ class LocalFolder:
         return {}
 
 
-class _Staged:
+class Staged:
     """Models that are put into a part of the staging folder, which is there when it is needed first."""
 
     def __init__(self, shown: str, stager: Stager, location: str) -> None:
@@ -75,6 +75,17 @@ class _Staged:
         """See `Location`."""
         return self._area.models if self._area is not None else None
 
+    def origin_of(self, name: str) -> str:
+        """Where a part of the area comes from, for who speaks of its files; "" for one that was never seen here."""
+        raise NotImplementedError
+
+    def origin_of_file(self, path: Path) -> str:
+        """The same of a file by its path here; "" for one that is not of this place."""
+        found = self._area.inside(path) if self._area is not None else None
+        if found is None or not (origin := self.origin_of(found[0])):
+            return ""
+        return "/".join((origin.rstrip("/"), *found[1].parts))
+
     def _open(self) -> Area:
         if self._area is None:
             # The same one for all threads that come at a time.
@@ -82,15 +93,20 @@ class _Staged:
         return self._area
 
 
-class StoredModels(_Staged):
+class StoredModels(Staged):
     """Models in a store, each fetched by itself."""
 
     def __init__(self, store: Store, stager: Stager, location: str) -> None:
         """`location`: what tells it from others."""
         super().__init__(store.shown, stager, location)
         self._store = store
+        self._seen: dict[str, str] = {}
         self._locks: dict[str, Lock] = {}
         self._skipped: set[str] = set()
+
+    def origin_of(self, name: str) -> str:
+        """See `Staged`."""
+        return f"{self.shown}/{self._seen[name]}" if name in self._seen else ""
 
     def names(self) -> Collection[str]:
         """See `Location`."""
@@ -151,6 +167,7 @@ class StoredModels(_Staged):
         return found
 
     def _have(self, found: Found, *, patient: bool = False) -> None:
+        self._seen[found.name] = str(found)
         if found.problem:
             raise InvalidArgumentError(found.problem)
         area = self._open()
@@ -174,13 +191,17 @@ class StoredModels(_Staged):
             self._prune()
 
 
-class ArchivedModels(_Staged):
+class ArchivedModels(Staged):
     """An archive of a whole repository."""
 
     def __init__(self, archive: Whole, stager: Stager, location: str) -> None:
         super().__init__(archive.shown, stager, location)
         self._archive = archive
         self._lock = RLock()
+
+    def origin_of(self, name: str) -> str:
+        """See `Staged`."""
+        return self.shown if name == _REPOSITORY else ""
 
     @property
     def root(self) -> Path | None:
@@ -214,7 +235,7 @@ class ArchivedModels(_Staged):
             self._stager.staging.prune(area)
 
 
-class OneRemoteModel(_Staged):
+class OneRemoteModel(Staged):
     """A place that is one model, and has no name of its own for it."""
 
     def __init__(self, name: str, origin: Whole, stager: Stager, location: str) -> None:
@@ -222,6 +243,10 @@ class OneRemoteModel(_Staged):
         self._name = name
         self._origin = origin
         self._lock = RLock()
+
+    def origin_of(self, name: str) -> str:
+        """See `Staged`."""
+        return self.shown if name == self._name else ""
 
     def names(self) -> Collection[str]:
         """See `Location`."""

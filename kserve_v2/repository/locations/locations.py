@@ -19,6 +19,7 @@ from kserve_v2.repository.locations.location import (
     LocalFolder,
     Location,
     OneRemoteModel,
+    Staged,
     StoredModels,
     raise_if_many,
     raise_if_one,
@@ -109,12 +110,18 @@ class Locations:
         """The names of the models that were given one by one."""
         return [each.name for each in self._where.models]
 
-    def archive_of(self, name: str) -> Path | None:
-        """The local archive that a model is in, for who speaks of its files; None if it is in none. Blocks."""
-        for folder in self._where.repositories:
-            if isinstance(folder, Path) and (found := LocalArchives(folder).find(name)) is not None:
-                return folder / found.archive
-        return None
+    def origin_of(self, name: str) -> str:
+        """Where a model was seen that could perhaps not be brought here, for who speaks of it: a URL without secrets,
+        or the path of a local archive; "" if nowhere.
+        """
+        return next((found for each in self._origins() if (found := each.origin_of(name))), "")
+
+    def origin_of_file(self, path: Path) -> str:
+        """The same of a file of one that was, by its path here; "" for one that comes from nowhere else."""
+        return next((found for each in self._origins() if (found := each.origin_of_file(path))), "")
+
+    def _origins(self) -> Iterator[Staged]:
+        return (each for each in self._locations if isinstance(each, Staged))
 
     def names(self) -> list[str]:
         """Models that can be had, beside those that lie in the folders. Raises ServingError, for the operator, if that
