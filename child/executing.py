@@ -14,9 +14,9 @@ _MOST_EARLY = 256
 class Executing:
     """The requests of executions that are under way, by the number of the execution. From any thread."""
 
-    def __init__(self, on_begin: Callable[[], None] = lambda: None) -> None:
-        """`on_begin` is called whenever an execution begins."""
-        self._on_begin = on_begin
+    def __init__(self, on_change: Callable[[], None] = lambda: None) -> None:
+        """`on_change` is called whenever an execution begins or is over."""
+        self._on_change = on_change
         self._lock = threading.Lock()
         self._requests: dict[int, Sequence[Any]] = {}
         # Where a request is: an execution's number and its place there. Keyed by identity, as long as it is there.
@@ -26,7 +26,7 @@ class Executing:
 
     def begin(self, number: int, requests: Sequence[Any]) -> None:
         """An execution begins."""
-        self._on_begin()
+        self._on_change()
         with self._lock:
             self._requests[number] = requests
             for index, request in enumerate(requests):
@@ -39,6 +39,7 @@ class Executing:
         with self._lock:
             for request in self._requests.pop(number, ()):
                 self._places.pop(id(request), None)
+        self._on_change()
 
     def cancel(self, number: int, index: int) -> None:
         """Nobody waits for the answer to one of its requests any more."""

@@ -17,23 +17,24 @@ class IdleMemory:
         self._give_back = give_back
         self._tender = tender
         self._uses = 0
-        # What it was when it was last looked, and since when that has not changed.
+        # What it was when it was last looked, since when that has not changed, and whether there may be any.
         self._seen = 0
         self._since_s = 0.0
+        self._kept = False
         tender.watch(self)
 
     def used(self) -> None:
-        """Something is done that may need memory."""
+        """Something is done that may need memory, or is over and has left some."""
         self._uses += 1
         self._tender.wake()
 
     def tend(self, now: float) -> bool:
         """Give it back if it is time, as of `now` on the monotonic clock. Whether there will be more to do."""
         uses = self._uses
-        if uses == self._seen:
-            if not uses or now - self._since_s < IDLE_S:
-                return uses > 0
+        if uses != self._seen:
+            self._seen, self._since_s, self._kept = uses, now, True
+        elif self._kept and now - self._since_s >= IDLE_S:
+            # Once: others that are tended may have this called again and again.
+            self._kept = False
             self._give_back()
-            return False
-        self._seen, self._since_s = uses, now
-        return True
+        return self._kept

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from kserve_v2_child.channel.channel import IDLE_S
 from kserve_v2_child.channel.tending import Tender
+from kserve_v2_child.executing import Executing
 from kserve_v2_child.idle_memory import IdleMemory
 
 from tests.integration.conftest import ExplicitServer
@@ -74,7 +75,22 @@ def test_it_is_given_back_once_when_nothing_comes_for_a_while(given_back: list[s
     assert given_back == []
     assert not memory.tend(1001.0 + 2 * IDLE_S)
     assert given_back == ["all"]
+    # Something else is tended.
+    assert not memory.tend(1002.0 + 2 * IDLE_S)
+    assert given_back == ["all"]
     memory.used()
+    assert memory.tend(2000.0)
+    assert not memory.tend(2000.0 + IDLE_S)
+    assert given_back == ["all", "all"]
+
+
+def test_what_a_long_execution_has_left_is_given_back_as_well(given_back: list[str]) -> None:
+    memory = IdleMemory(lambda: given_back.append("all"), NobodyTends())
+    executing = Executing(memory.used)
+    executing.begin(1, [])
+    assert memory.tend(1000.0)
+    assert not memory.tend(1000.0 + IDLE_S)
+    executing.end(1)
     assert memory.tend(2000.0)
     assert not memory.tend(2000.0 + IDLE_S)
     assert given_back == ["all", "all"]
