@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,21 +17,28 @@ _MAX_GROWTH_BYTES = 48 * 1024 * 1024
 
 
 class State:
-    """What a server holds when nobody asks it for anything."""
+    """What a server holds when nobody asks it for anything. `descriptors`: by kind, of the first process and the workers
+    that are named; the rest is of the first one.
+    """
 
-    def __init__(self, server: RunningServer) -> None:
+    def __init__(
+        self, server: RunningServer, workers: Sequence[int] = (), max_growth: int = _MAX_GROWTH_BYTES
+    ) -> None:
+        """`max_growth`: by how many bytes more than another state's the resident memory may be."""
         process = Path(f"/proc/{server.process.pid}")
-        self.descriptors = self.segments = 0
-        self.names: Counter[str] = Counter()
+        self.max_growth = max_growth
+        self.descriptors: Counter[str] = Counter()
+        self.segments = 0
         unix = {line.split()[6] for line in Path("/proc/net/unix").read_text().splitlines()}
-        for link in (process / "fd").iterdir():
+        for link in [
+            each for pid in (server.process.pid, *workers) for each in Path(f"/proc/{pid}/fd").iterdir()
+        ]:
             with suppress(FileNotFoundError):
                 name = str(link.readlink())
-                kind = "unix " if name.startswith("socket:[") and name[8:-1] in unix else ""
-                self.names[kind + name.partition(":")[0]] += 1
                 is_segment = "memfd:" in name
                 self.segments += is_segment
-                self.descriptors += not is_segment
+                if not is_segment:
+                    self.descriptors[_kind(name, unix)] += 1
         self.threads: Counter[str] = Counter()
         for task in (process / "task").iterdir():
             with suppress(FileNotFoundError, ProcessLookupError):
@@ -47,15 +54,27 @@ class State:
         """What there is more than `before`."""
         found = [
             f"{getattr(self, name)} {name}, {getattr(before, name)} before"
-            for name in ("descriptors", "segments", "mappings")
+            for name in ("segments", "mappings")
             if getattr(self, name) > getattr(before, name)
+        ]
+        found += [
+            f"{count} descriptors '{kind}', {before.descriptors[kind]} before"
+            for kind, count in sorted(self.descriptors.items())
+            if count > before.descriptors[kind]
         ]
         found += new_threads(self.threads, before.threads)
         if self.processes != before.processes:
             found.append(f"{self.processes} processes, {before.processes} before")
-        if self.resident - before.resident > _MAX_GROWTH_BYTES:
+        if self.resident - before.resident > self.max_growth:
             found.append(f"{(self.resident - before.resident) / 2**20:.1f} MiB more memory")
         return found
+
+
+def _kind(name: str, unix: Collection[str]) -> str:
+    """What a descriptor is, by what it is a link to. `unix`: the numbers of sockets that are none of the network."""
+    if name.startswith("socket:["):
+        return "unix socket" if name[8:-1] in unix else "socket"
+    return name.partition(":[")[0] if not name.startswith("anon_inode:") else name
 
 
 def new_threads(now: Counter[str], before: Counter[str]) -> list[str]:

@@ -1,12 +1,17 @@
-"""What a soak says of threads: that pools may start another one, and nothing else."""
+"""What a soak says is left: of threads, that pools may start another one, and nothing else; of descriptors, those of all
+processes by their kinds.
+"""
 
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import launch
 from tests.integration.support import json_tensor, wait_until
+from tests.isolation.conftest import workers
 from tests.soak.named_threads import NAMED_THREADS, ROOT
 from tests.soak.outcome import State, new_threads
 
@@ -58,5 +63,51 @@ def test_a_thread_that_is_left_behind_is_found(tmp_path: Path) -> None:
         assert "1 threads 'left behind', 0 before" in new_threads(State(server).threads, before.threads)
         # To index the repository is work for a pool.
         assert any(name.startswith("pool:") for name in State(server).threads)
+    finally:
+        server.stop()
+
+
+KEEPS = """
+import os
+
+class Model:
+    inputs = {"IN": ("INT32", [1])}
+    outputs = {"PID": ("INT32", [1])}
+    kept = -1
+
+    def __call__(self, inputs):
+        if self.kept < 0:
+            self.kept = os.open("/dev/zero", os.O_RDONLY)
+        return {"PID": [os.getpid()]}
+"""
+
+
+def test_a_descriptor_that_a_worker_keeps_is_found_whatever_else_has_gone(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / "keeps" / "1").mkdir(parents=True)
+    (models / "keeps" / "1" / "model.py").write_text(KEEPS)
+    config = 'parameters { key: "home" value { string_value: "replicated" } }'
+    (models / "keeps" / "config.pbtxt").write_text(config)
+    server = launch(tmp_path, models, "--processes=2", cwd=ROOT)
+    try:
+        [worker] = workers(server.process.pid)
+        idle = State(server, [worker])
+
+        body = {"inputs": [json_tensor("IN", "INT32", [1], [1])]}
+        answered = set()
+        with ExitStack() as connected:
+            # Connections are spread over the processes, those that are open at once.
+            for _ in range(4):
+                client = connected.enter_context(httpx.Client(timeout=60))
+                answer = client.post(f"{server.rest}/v2/models/keeps/infer", json=body)
+                answered.add(answer.json()["outputs"][0]["data"][0])
+        assert worker in answered
+        state = State(server, [worker])
+        kept = state.descriptors["/dev/zero"]
+        assert f"{kept} descriptors '/dev/zero', 0 before" in state.left_over(idle)
+        assert State(server).descriptors["/dev/zero"] == kept - 1
+        # As many of another kind have been closed meanwhile.
+        idle.descriptors["pipe"] += kept
+        assert f"{kept} descriptors '/dev/zero', 0 before" in state.left_over(idle)
     finally:
         server.stop()
