@@ -230,6 +230,48 @@ def test_unload_while_the_directory_is_read_ends_unloaded(tmp_path: Path) -> Non
     run(main)
 
 
+ENSEMBLE = """
+platform: "ensemble"
+input { name: "x" data_type: TYPE_INT32 dims: 1 }
+output { name: "text" data_type: TYPE_STRING dims: 1 }
+ensemble_scheduling {
+  step { model_name: "m" model_version: -1 input_map { key: "x" value: "x" } output_map { key: "text" value: "text" } }
+}
+"""
+INPUT = 'input { name: "x" data_type: TYPE_INT32 dims: 1 }'
+
+
+def test_a_step_that_is_unloaded_stays_so_though_its_ensemble_was_about_to_come_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        write(tmp_path, "m", "one", config=INPUT)
+        (tmp_path / "e" / "1").mkdir(parents=True)
+        (tmp_path / "e" / "config.pbtxt").write_text(ENSEMBLE)
+        async with managing(tmp_path) as (manager, backend):
+
+            async def states() -> dict[str, tuple[str, str]]:
+                while True:
+                    found = {each.name: (each.state, each.reason) for each in await manager.index()}
+                    if {state for state, _ in found.values()}.isdisjoint({"LOADING", "UNLOADING"}):
+                        return found
+                    await manager.changed.wait()
+
+            await manager.load("e")
+            manager.unload("m")
+            unloaded = {"e": ("UNAVAILABLE", "unloaded"), "m": ("UNAVAILABLE", "unloaded")}
+            assert await states() == unloaded
+            # With the step the ensemble comes back, which takes a while.
+            await manager.load("m")
+            manager.unload("m")
+            assert await states() == unloaded
+            assert manager.all_ready()
+            assert backend.loads == [("m", 1), ("m", 1)]
+            # It has not forgotten that it is wanted.
+            await manager.load("m")
+            assert await states() == {"e": ("READY", ""), "m": ("READY", "")}
+
+    run(main)
+
+
 def test_unload_lets_what_is_under_way_finish(tmp_path: Path) -> None:
     async def main() -> None:
         write(tmp_path, "m", "one")

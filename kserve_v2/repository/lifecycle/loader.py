@@ -182,10 +182,10 @@ class Loader:
         work = partial(prepare_version, handover=handover)
         return await call_on_thread(self._loaders, work, candidate, version, self._options, self._registry)
 
-    async def load(self, prepared: Prepared | PreparedEnsemble) -> LoadedModel:
+    async def load(self, prepared: Prepared | PreparedEnsemble, *, revived: bool) -> LoadedModel:
         """Load one version; see `ExecutedModel.load` and `Ensembles.load`."""
         if isinstance(prepared, PreparedEnsemble):
-            return await self._ensembles.load(prepared)
+            return await self._ensembles.load(prepared, revived=revived)
         self._ensembles.forget(prepared.source.name)
         source = prepared.source
         control = self._controls.of(source.name)

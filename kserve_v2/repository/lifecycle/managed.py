@@ -38,6 +38,7 @@ from kserve_v2.repository.lifecycle.plan import Actual, Load, Unload, answering_
 from kserve_v2.repository.lifecycle.record import EVICTED, UNLOADED, Record, served, still_shown
 from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
+from kserve_v2.repository.models.ensembles import StepsMissingError
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.preparing.candidate import Candidate, Override
 from kserve_v2.repository.residency.eviction import total
@@ -425,17 +426,18 @@ class ManagedModel:
         self._lost = False
         versions = self._wanted.generations
         self._wanted = Wanted(self._wanted.candidate, dict.fromkeys(versions, self._generation))
-        self._reconcile()
+        self._reconcile(revived=True)
 
     # --- acting -------------------------------------------------------------------------------------------------
 
-    def _reconcile(self) -> None:
-        """Plan and act until there is nothing more to do now."""
+    def _reconcile(self, *, revived: bool = False) -> None:
+        """Plan and act until there is nothing more to do now. `revived`: of what is loaded; see `Record`."""
         for action in plan(self._generations, self._actual):
             match action:
                 case Load(version, generation) if self._wanted:
                     candidate = self._wanted.candidate
                     record = Record.of(candidate, version, generation)
+                    record.revived = revived
                     self.records.append(record)
                     self._spawn(self._load(record, candidate))
                 case Unload(version, generation):
@@ -477,21 +479,15 @@ class ManagedModel:
         try:
             prepared = await self._loader.prepare(candidate, record.version, record.handover)
             record.began = not isinstance(prepared, PreparedEnsemble)
-            model = await self._loader.load(prepared)
+            model = await self._loader.load(prepared, revived=record.revived)
         except Exception as error:  # noqa: BLE001 - one model's failure, whatever it is, ends in its record
-            record.no_room = self._no_room = isinstance(error, OverloadedError)
-            record.needed = error.needed if isinstance(error, NoRoomYetError) else None
-            record.failed(reason_text(error))
-            if record.no_room and self._was_evicted:
-                record.reason = f"{EVICTED}; {record.reason}"
-            if isinstance(error, GivenUpError):
-                logger.info(
-                    "not loaded: %s version %d, which nobody wants any more", self.name, record.version
-                )
-            elif record.no_room:
-                log_no_room(self.name, record, self._told_of_no_room)
+            if record.revived and isinstance(error, StepsMissingError):
+                # As before.
+                self._lost = True
+                record.lost()
+                logger.info("not loaded: %s version %d: %s", self.name, record.version, error)
             else:
-                log_failed_load(self.name, record, error, self.served)
+                self._fail(record, error)
             self._loader.tidying.after_end()
             if self._wanted is None:
                 record.reason = UNLOADED
@@ -508,6 +504,20 @@ class ManagedModel:
             log_load(self.name, record, prepared, took_ns)
             self._loader.tidying.after_load()
         self._reconcile()
+
+    def _fail(self, record: Record, error: Exception) -> None:
+        """A load has failed."""
+        record.no_room = self._no_room = isinstance(error, OverloadedError)
+        record.needed = error.needed if isinstance(error, NoRoomYetError) else None
+        record.failed(reason_text(error))
+        if record.no_room and self._was_evicted:
+            record.reason = f"{EVICTED}; {record.reason}"
+        if isinstance(error, GivenUpError):
+            logger.info("not loaded: %s version %d, which nobody wants any more", self.name, record.version)
+        elif record.no_room:
+            log_no_room(self.name, record, self._told_of_no_room)
+        else:
+            log_failed_load(self.name, record, error, self.served)
 
     async def _unload(self, record: Record) -> None:
         model = record.model

@@ -25,8 +25,9 @@ class Record:
     before it was completed, with what has changed in it since that no load goes by. `uploaded`: what it was made from,
     if that is no model's directory. `listed`: whether a repository has one. `failure`: why it did not load. `no_room`:
     whether that was for want of memory alone. `needed`: how much of that, by device. `given_up`:
-    whether it was unloaded while it was being loaded. `model`: from the end of the load until it is closed. `gone`: the
-    reason for its state once it is. `began`: whether its load went as far as to execute it. `handover`: of its load.
+    whether it was unloaded while it was being loaded. `revived`: whether it is loaded because what it is made of was
+    there again. `model`: from the end of the load until it is closed. `gone`: the reason for its state once it is.
+    `began`: whether its load went as far as to execute it. `handover`: of its load.
     """
 
     version: int
@@ -44,6 +45,7 @@ class Record:
     gone: str = UNLOADED
     given_up: bool = False
     began: bool = False
+    revived: bool = False
     handover: Handover = field(default_factory=Handover)
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -68,6 +70,10 @@ class Record:
             self.given_up = True
             self.handover.give_up()
             self.settled.set()
+
+    def lost(self) -> None:
+        """The load has come to nothing, as what it is made of has gone meanwhile."""
+        self._apply(Event.FAILED, UNLOADED)
 
     def failed(self, reason: str) -> None:
         """The load has ended badly."""

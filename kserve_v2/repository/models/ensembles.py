@@ -104,15 +104,17 @@ class Ensembles:
 
     # --- loading --------------------------------------------------------------------------------------------------
 
-    async def load(self, prepared: PreparedEnsemble) -> EnsembleModel:
+    async def load(self, prepared: PreparedEnsemble, *, revived: bool = False) -> EnsembleModel:
         """Load the models of the steps that do not answer yet, and the ensemble. Raises InvalidArgumentError with all
-        that is missing or does not fit.
+        that is missing or does not fit. `revived`: it is loaded because its steps were there again, and by nobody's
+        wish: one that was unloaded meanwhile stays so.
         """
         name = prepared.source.name
         steps = frozenset(step.model for step in prepared.graph.steps)
         self._check_circle(name, steps)
         self._steps[name] = steps
-        await asyncio.gather(*(self._ensure(step) for step in sorted(steps)))
+        if not revived:
+            await asyncio.gather(*(self._ensure(step) for step in sorted(steps)))
         unknown = any(self._models.managed(step) is None for step in steps)
         known = await self._models.names() if unknown else ()
         # Nothing gives way to the loop from here on, until the ensemble is among what is served.
