@@ -7,7 +7,13 @@ from typing import Protocol, TypeVar
 
 from kserve_v2.acceptance import is_accepted
 from kserve_v2.backend import ModelConfig
-from kserve_v2.errors import InvalidArgumentError, NotLoadedError, ServingError, UnavailableError
+from kserve_v2.errors import (
+    InvalidArgumentError,
+    NotLoadedError,
+    NotServedError,
+    ServingError,
+    UnavailableError,
+)
 from kserve_v2.logs import log
 from kserve_v2.logs.settings import LogChanges, LogSettings
 from kserve_v2.memory.inflight import InflightBytes
@@ -312,10 +318,13 @@ class InferenceService:
         is over. A client begins none any more. Raises UnavailableError.
         """
         control = request.control
-        if model.sequences is not None and (control.get("sequence_start") or not control.get("sequence_id")):
-            raise stopping()
-        if control.get("sequence_start"):
-            raise UnavailableError("Server exiting") if self._refuses else stopping()
+        starts = control.get("sequence_start")
+        if not (starts or (model.sequences is not None and not control.get("sequence_id"))):
+            return
+        if not self._refuses:
+            comes_again = self.manager.comes_again(model)
+            raise stopping(UnavailableError if comes_again else NotServedError)
+        raise stopping() if model.sequences is not None else UnavailableError("Server exiting")
 
     def route(self, model: LoadedModel, request: InferRequest | None, headers: Headers) -> LoadedModel:
         """The version that answers a request to an acquired model that `splits`. `request`: None if it is not decoded

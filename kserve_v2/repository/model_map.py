@@ -92,6 +92,15 @@ class ModelMap:
         kind = UnavailableError if managed.is_coming(number) else NotServedError
         raise kind(f"Request for unknown model: '{name}' version {number} is not at ready state{why}")
 
+    def comes_again(self, model: LoadedModel) -> bool:
+        """Whether a version that goes away may answer soon, or another one in its place, though nobody acts."""
+        managed = self._names.model(model.name)
+        return (
+            self._all_on_demand
+            or self._is_evicted(model.name)
+            or (managed is not None and managed.is_coming(model.version))
+        )
+
     def _publish_stand_ins(self, changed: str) -> None:
         """Have names answered by their stand-ins, as far as the change of one model concerns them."""
         for name, other in self._stand_ins.items():

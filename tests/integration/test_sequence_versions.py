@@ -145,6 +145,8 @@ def test_an_unload_lets_sequences_finish(model: ExplicitServer, client: Client) 
     assert client.fails(None) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
     answer = model.server.infer("m", rest_step(2, 1, "+"))
     assert (answer.status_code, error_of(answer)) == (503, STOPPING)
+    # Nothing will have it loaded again.
+    assert "Retry-After" not in answer.headers
     assert model.server.get("/v2/models/m/ready").status_code == 400
     assert client.ask(1, 1) == (11, 1)
     assert client.rest(1, 1) == 12
@@ -224,6 +226,8 @@ def test_an_exit_begins_no_sequence_for_clients_while_an_ensemble_waits_to_begin
         assert client.fails(None) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
         answer = server.infer("m", rest_step(4, 1, "+."))
         assert (answer.status_code, error_of(answer)) == (503, STOPPING)
+        # Of another server, perhaps.
+        assert answer.headers["Retry-After"] == "1"
         assert client.ask(1, 1, ".") == (11, 1)
         assert waiting.result(30).json()["outputs"][0]["data"] == [5]
     client.close()

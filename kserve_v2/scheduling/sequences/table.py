@@ -361,11 +361,9 @@ class SequenceTable(Generic[T]):
         return 0
 
 
-def stopping() -> UnavailableError:
-    """The refusal of a new sequence by what goes away."""
-    return UnavailableError(
-        "Server is stopping, scheduler for model has stopped accepting new inference requests"
-    )
+def stopping(kind: type[UnavailableError] = UnavailableError) -> UnavailableError:
+    """The refusal of a new sequence by what goes away; in Triton's words, also where it is the model alone."""
+    return kind("Server is stopping, scheduler for model has stopped accepting new inference requests")
 
 
 def _episode(waiting: Sequence[Item], index: int) -> tuple[int, int]:
