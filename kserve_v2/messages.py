@@ -98,6 +98,9 @@ class InferRequest:
     `calls`: those to other models that are made for this request, and that are under way; None if none was ever made.
 
     `on_cancel`: called, on the event loop's thread, when nobody waits any more; set by who executes it elsewhere.
+
+    `logs_failure`: says whether a traceback of its failure goes to the log, on any thread; None for always. Of what
+    nobody waits for, there would be one each time.
     """
 
     model_name: str
@@ -119,6 +122,7 @@ class InferRequest:
     callers: tuple[CallingModel, ...] = ()
     calls: set[Dependent] | None = field(default=None, init=False, repr=False, compare=False)
     on_cancel: Callable[[], None] | None = field(default=None, init=False, repr=False, compare=False)
+    logs_failure: Callable[[], bool] | None = field(default=None, init=False, repr=False, compare=False)
 
     def cancel(self) -> None:
         """Nobody waits for the answer any more. On the event loop's thread."""

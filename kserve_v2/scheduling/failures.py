@@ -15,6 +15,7 @@ from kserve_v2.errors import (
     describe,
     has_text,
 )
+from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.contained import log_error
 
 logger = logging.getLogger(__name__)
@@ -49,16 +50,16 @@ def no_answer() -> InternalError:
 
 
 def report_failure(
-    error: BaseException, request_id: str, placement: Placement, *, final: bool = True
+    error: BaseException, request: InferRequest, placement: Placement, *, final: bool = True
 ) -> ServingError:
     """What the client is told of its failed request. What is not the client's fault is logged, with its traceback, if
-    the failure is `final`: the request is not executed again.
+    the failure is `final`: the request is not executed again; and unless the request says that enough was logged.
 
     A `ServingError` is told as it is: who raised it meant its text for the client. Anything else is told by its type
     and its text, in the form that Triton has for it, and with the request id that finds its traceback in the log: one
     that is made up here, if the request has none. So is a ServingError without a text.
     """
-    told = as_serving_error(error)
+    told, request_id = as_serving_error(error), request.id
     if told is None or not has_text(error):
         request_id = request_id or secrets.token_hex(8)
         kind = InternalError if told is None else type(told)
@@ -66,6 +67,6 @@ def report_failure(
         text = f"Failed to process the request(s) for model '{placement.name}', message: {said}"
         logged = kind.code is ErrorCode.INTERNAL
         told = kind(f"{text} (request_id={request_id} in the server's log)" if logged else text)
-    if final and told.code is ErrorCode.INTERNAL:
+    if final and told.code is ErrorCode.INTERNAL and (request.logs_failure is None or request.logs_failure()):
         log_error(logger, "execution failed in %s", placement.name, error=error, request_id=request_id)
     return told

@@ -275,6 +275,7 @@ def test_a_shadow_that_fails_is_counted_and_said_once(server: RunningServer) -> 
         assert ask(server, "off", [-1]) == [-1]
     counted.becomes(failed=4)
     assert server.log.count("the shadow of version 1, version 2, failed") <= 1
+    assert server.log.count("execution failed in off") == 1
 
 
 def test_a_request_that_fails_has_no_shadow(server: RunningServer) -> None:

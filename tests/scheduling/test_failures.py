@@ -8,6 +8,7 @@ import pytest
 
 from kserve_v2.backend import Placement
 from kserve_v2.errors import InternalError, InvalidArgumentError, UnavailableError
+from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.failures import report_failure
 
 PLACEMENT = Placement("m_0", "CPU")
@@ -17,7 +18,7 @@ FORM = r"Failed to process the request\(s\) for model 'm_0', message: {} \(reque
 def report(error: BaseException, caplog: Any, request_id: str = "", **options: bool) -> tuple[str, list[Any]]:
     caplog.clear()
     with caplog.at_level(logging.ERROR):
-        told = report_failure(error, request_id, PLACEMENT, **options)
+        told = report_failure(error, InferRequest("m", {}, id=request_id), PLACEMENT, **options)
     return told.message, [(record.request_id, record.exc_info[1]) for record in caplog.records]
 
 

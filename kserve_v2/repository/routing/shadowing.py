@@ -43,6 +43,7 @@ class ShadowCounts:
     largest: dict[str, float] = field(default_factory=dict)
     under_way: int = 0
     told: Sparing = field(default_factory=Sparing)
+    traced: Sparing = field(default_factory=Sparing)
 
 
 class Shadowing:
@@ -111,6 +112,7 @@ class Shadowing:
             request.requested_outputs,
             packed=request.packed,
         )
+        copied.logs_failure = self._logs_failure
         return _Copy(self, copied, size)
 
     def run(self, copy: "_Copy") -> Ticket | None:
@@ -175,6 +177,10 @@ class Shadowing:
         copy.over("different" if different else "equal")
         if different:
             self._log("differs: %s", "; ".join(f"output '{each.output}': {each.why}" for each in different))
+
+    def _logs_failure(self) -> bool:
+        """Whether the traceback of a failure is logged: one in a while says it. How many there are is counted."""
+        return self.counts.traced.left_out() is not None
 
     def _log(self, what: str, why: str) -> None:
         """Say what is wrong with a copy, unless something was said a short while ago."""

@@ -79,7 +79,7 @@ def request_for(
     requested_outputs: tuple[str, ...] = (),
 ) -> InferRequest:
     """A request to a model that is made on behalf of `outer`: all that says who asks, and how, goes along."""
-    return InferRequest(
+    made = InferRequest(
         model_name,
         inputs,
         model_version,
@@ -90,3 +90,5 @@ def request_for(
         outer.control,
         callers=outer.callers,
     )
+    made.logs_failure = outer.logs_failure
+    return made

@@ -72,7 +72,7 @@ class Execution(ABC):
             self._settle()
         except Exception as error:  # noqa: BLE001 - a defect of ours; nobody must wait for ever for that
             for pending in self.members:
-                pending.end(report_failure(error, pending.request.id, self.placement))
+                pending.end(report_failure(error, pending.request, self.placement))
 
     @abstractmethod
     def _settle(self) -> None:
@@ -167,7 +167,7 @@ class BatchExecution(Execution):
             outcome = self._checked(answer, pending)
             if isinstance(outcome, BaseException):
                 pending.request.response_parameters = {}
-                failures[pending] = report_failure(outcome, pending.request.id, self.placement)
+                failures[pending] = report_failure(outcome, pending.request, self.placement)
                 outcome = {}
             found.append(outcome)
         self.failures = failures
@@ -190,7 +190,7 @@ class BatchExecution(Execution):
         self.outputs = []
         members = self.members
         final = len(members) == 1 or self.spec.sequences is not None
-        self.error = report_failure(error, members[0].request.id, self.placement, final=final)
+        self.error = report_failure(error, members[0].request, self.placement, final=final)
 
     def _settle(self) -> None:
         if self.times is None:

@@ -132,7 +132,7 @@ class InPlace:
             # A failure's time does not predict the next request's, but the loop was blocked for it.
             self._quickness.executed_here(end_ns - taken_ns, end_ns, request.rows)
         self._spec.statistics.record_failure(FailureReason.BACKEND, end_ns - taken_ns)
-        raise report_failure(error, request.id, self._placement)
+        raise report_failure(error, request, self._placement)
 
     # --- requests that come several at a time -----------------------------------------------------------------------
 

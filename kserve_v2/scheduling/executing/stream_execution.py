@@ -101,7 +101,7 @@ class StreamExecution(Execution):
         if isinstance(outputs, StreamedResponse):
             self._final = outputs.final
             self.request.response_parameters = dict(outputs.parameters)
-            self._error = outputs.error and report_failure(outputs.error, self.request.id, self.placement)
+            self._error = outputs.error and report_failure(outputs.error, self.request, self.placement)
             if self._error is not None:
                 self._end_step(infer_end_ns, ResponseFate.FAIL)
                 return {}
@@ -153,7 +153,7 @@ class StreamExecution(Execution):
             else:
                 room.add_done_callback(partial(_pass_room, taken))
         except Exception as error:  # noqa: BLE001 - a defect of ours; the model must not wait for ever for that
-            self.pending.end(report_failure(error, self.request.id, self.placement))
+            self.pending.end(report_failure(error, self.request, self.placement))
             taken.set_result(False)
 
     def stop(self, *, taken: bool = True) -> None:
@@ -178,7 +178,7 @@ class StreamExecution(Execution):
         """Report `error`, and take it as the end of the stream, unless that was there before the model failed to
         close.
         """
-        told = report_failure(error, self.request.id, self.placement)
+        told = report_failure(error, self.request, self.placement)
         if self.times is None and not self._stopping:
             self.error = told
             self._end_step(time.monotonic_ns(), ResponseFate.FAIL)

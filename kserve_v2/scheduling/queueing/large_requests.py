@@ -48,6 +48,7 @@ class Part(Pending):
         whole = large.request
         inputs = {name: array[start : start + rows] for name, array in whole.inputs.items()}
         request = replace(whole, inputs=inputs, rows=rows, trace=None, response_parameters={})
+        request.logs_failure = whole.logs_failure
         super().__init__(request, self)
         # The first part is admitted for the whole request; the others are queued even if the queue is full by then.
         self.admitted = start > 0
@@ -139,7 +140,7 @@ class LargeRequest(Pending):
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - such as no memory for the whole; nobody must wait for ever
             record_failure(self._spec, self, FailureReason.BACKEND)
-            self._fail(report_failure(error, self.request.id, self._spec.placements[0]))
+            self._fail(report_failure(error, self.request, self._spec.placements[0]))
 
     def _join(self, part: Part, answer: InferResponse) -> None:
         self.request.answered_through(part.request)
