@@ -148,7 +148,8 @@ class Workshop:
         prepared: Any = type("Prepared", (), {"source": source, "found": found, "version": version})
         return prepared
 
-    async def load(self, prepared: Any) -> ServedModel:
+    async def load(self, prepared: Any, *, revived: bool) -> ServedModel:
+        assert not revived
         if not prepared.found.loads[prepared.version]:
             raise InvalidArgumentError("this version is broken")
         return ServedModel(self, prepared.found, prepared.version)
