@@ -314,6 +314,15 @@ def test_a_thorough_check_opens_torchscript(tmp_path: Path, capsys: pytest.Captu
     assert "The file has forward(input: Tensor) -> Tensor" in capsys.readouterr().out
 
 
+def test_what_an_exporter_has_written_beside_a_file_is_no_unread_configuration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.onnx").write_bytes(onnx())
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    assert main(["check", str(tmp_path), "--strict"], {}) == 0
+    assert capsys.readouterr().out == "1 model checked: 0 errors, 0 warnings\n"
+
+
 def test_what_is_in_an_archive_is_told_of_that(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     models = tmp_path / "models"
     models.mkdir()

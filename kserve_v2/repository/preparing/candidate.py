@@ -21,6 +21,7 @@ from kserve_v2.config.loaded_fields import what_a_load_goes_by
 from kserve_v2.environments.named import leads_outside
 from kserve_v2.errors import InvalidArgumentError, NotFoundError
 from kserve_v2.regular_files import read_regular
+from kserve_v2.repository.locations.linked import is_of_links
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.repository.reading.layout import (
     CONFIG,
@@ -123,7 +124,8 @@ def read_candidate(
         logger.warning("model '%s': %s", name, in_vain)
     if unread := unread_version(entry.path):
         logger.warning("model '%s': not served: %s", name, unread)
-    if unread := unread_settings(entry.path, versions):
+    # What lies in a folder that is a version, and no directory of a repository, may belong to what has exported it.
+    if not is_of_links(entry.path) and (unread := unread_settings(entry.path, versions)):
         logger.warning("model '%s': %s", name, unread)
     return Candidate(
         entry, config, versions, uploaded, listed=on_disk is not None, override=override, found=found
