@@ -189,8 +189,8 @@ def test_an_exit_lets_sequences_finish(start: Start, tmp_path: Path, write_model
     assert client.ask(1, 10, "+") == (10, 1)
     server.client.get(server.rest + "/v2")
     server.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "stopping" in server.log)
-    # The connections that there are go on.
+    # The log says that it is about to. The connections that there are go on.
+    wait_until(lambda: server.get("/v2/health/ready").status_code != 200)
     assert client.rest(1, 1) == 11
     assert client.ask(1, 1) == (12, 1)
     code, text = client.fails(2, "+")
@@ -221,7 +221,9 @@ def test_an_exit_begins_no_sequence_for_clients_while_an_ensemble_waits_to_begin
         waiting = pool.submit(server.infer, "around", rest_step(2, 5, "+."))
         wait_until(lambda: pending(server, "m") == 1)
         server.process.send_signal(signal.SIGTERM)
-        wait_until(lambda: "stopping" in server.log)
+        # The log says that it is about to.
+        is_ready = client._channel.method("ServerReady", pb.ServerReadyResponse)
+        wait_until(lambda: not is_ready(pb.ServerReadyRequest(), timeout=30).ready)
         assert client.fails(3, "+") == (grpc.StatusCode.UNAVAILABLE, STOPPING)
         assert client.fails(None) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
         answer = server.infer("m", rest_step(4, 1, "+."))
@@ -268,7 +270,8 @@ def test_an_exit_lets_sequences_of_ensembles_finish(
 
     assert ask(10, "+").json()["outputs"][0]["data"] == [10]
     server.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: "stopping" in server.log)
+    # The log says that it is about to. The connection that there is goes on.
+    wait_until(lambda: server.get("/v2/health/ready").status_code != 200)
     assert ask(1, "").json()["outputs"][0]["data"] == [11]
     refused = ask(1, "+", 2)
     assert refused.status_code == 503
