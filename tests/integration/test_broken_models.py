@@ -156,7 +156,11 @@ def test_a_configuration_that_cannot_be_parsed(explicit: ExplicitServer, config:
         ("this is no Python", ("model.py", "line 1", "SyntaxError")),
         ("\nraise RuntimeError('init boom')", ("model.py", "line 2", "RuntimeError", "init boom")),
         ("import nosuchmodule", ("ModuleNotFoundError", "nosuchmodule")),
-        ("class TritonPythonModel: ...", ("neither model.py nor config.pbtxt says", "auto_complete_config")),
+        ("class TritonPythonModel: ...", ("model.py does not implement `execute` method",)),
+        (
+            "class TritonPythonModel:\n    def execute(self, requests): ...",
+            ("neither model.py nor config.pbtxt says", "auto_complete_config"),
+        ),
         ("x = 1", ("model.py", "class named Model")),
         ("raise SystemExit(1)", ("SystemExit",)),
         (identity("FP32", [3]) + "\n    def load(self, context):\n        raise OSError('no weights')\n", ("no weights",)),
