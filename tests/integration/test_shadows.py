@@ -390,13 +390,18 @@ def test_an_unload_waits_for_one_copy_at_most(explicit: ExplicitServer, server: 
     counted.becomes(equal=1, dropped=4)
 
 
-def test_the_server_s_exit_waits_for_no_copy_that_has_not_begun(start_explicit: StartExplicit) -> None:
-    explicit = start_explicit("--exit-timeout-secs", "45")
-    server = explicit.server
+def load_with_a_slow_shadow(explicit: ExplicitServer) -> None:
+    """A model whose version 1 answers at once; the copies wait at a gate."""
     explicit.write("slow", model(0), ALL, 1)
     explicit.write("slow", model(0, waits=True), ALL, 2)
     assert explicit.load("slow").status_code == 200
-    change(server, "slow", shadow={"version": 2})
+    change(explicit.server, "slow", shadow={"version": 2})
+
+
+def test_the_server_s_exit_waits_for_no_copy_that_has_not_begun(start_explicit: StartExplicit) -> None:
+    explicit = start_explicit("--exit-timeout-secs", "45")
+    server = explicit.server
+    load_with_a_slow_shadow(explicit)
     with Gate() as gate:
         for _ in range(5):
             ask(server, "slow", [1], port=gate.port)
@@ -412,10 +417,7 @@ def test_a_copy_that_does_not_end_is_no_failed_exit(start_explicit: StartExplici
     """Nobody waits for it, and it cannot be ended."""
     explicit = start_explicit("--exit-timeout-secs", "1")
     server = explicit.server
-    explicit.write("slow", model(0), ALL, 1)
-    explicit.write("slow", model(0, waits=True), ALL, 2)
-    assert explicit.load("slow").status_code == 200
-    change(server, "slow", shadow={"version": 2})
+    load_with_a_slow_shadow(explicit)
     with Gate() as gate:
         ask(server, "slow", [1], port=gate.port)
         gate.await_start()

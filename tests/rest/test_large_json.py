@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -270,6 +271,29 @@ def of_v1(text: bytes, document: Any, signature: ModelSignature) -> Any:
     return shown(found.request), found.by_row
 
 
+def perhaps_damaged(text: str, more: st.DataObject) -> bytes:
+    """A text, in which a byte may be missing, or be another, or one more."""
+    damaged = bytearray(text.encode())
+    if more.draw(st.booleans()):
+        at = more.draw(st.integers(0, len(damaged) - 1))
+        new = more.draw(st.sampled_from([b"", *(bytes([each]) for each in b',,[]][{}":0-.e\\ nt\xff')]))
+        damaged[at : at + more.draw(st.integers(0, 1))] = new
+    return bytes(damaged)
+
+
+def check_the_same(
+    found: Any, text: bytes, read: Callable[[bytes, Any, ModelSignature], Any], signature: ModelSignature
+) -> None:
+    """What was `found` in slices, if anything was, is what is read in one go, or its error."""
+    if found is None:
+        return
+    if isinstance(found, str):
+        assert outcome(lambda: parse_json(text)) == found
+        return
+    in_slices, whole = (outcome(lambda each=each: read(text, each, signature)) for each in (found, None))
+    assert repr(in_slices) == repr(whole)
+
+
 @pytest.mark.parametrize("protocol", ["generate", "v1"])
 @settings(deadline=None, max_examples=400)
 @given(
@@ -293,22 +317,10 @@ def test_requests_by_name_and_of_v1(
 ) -> None:
     """What they are, and the errors, are the same whether a body was read in slices or in one go."""
     form, places, read = (by_name, members, of_generate) if protocol == "generate" else (v1, values, of_v1)
-    text = bytearray(form.replace("%s", json.dumps(data, separators=separators)).encode())
-    if more.draw(st.booleans()):
-        at = more.draw(st.integers(0, len(text) - 1))
-        new = more.draw(st.sampled_from([b"", *(bytes([each]) for each in b',,[]][{}":0-.e\\ nt\xff')]))
-        text[at : at + more.draw(st.integers(0, 1))] = new
-    found = outcome(lambda: at_once(parse_large(bytes(text), slice_bytes, places=places)))
+    text = perhaps_damaged(form.replace("%s", json.dumps(data, separators=separators)), more)
+    found = outcome(lambda: at_once(parse_large(text, slice_bytes, places=places)))
     event("in slices" if found is not None else "in one go")
-    if found is None:
-        return
-    if isinstance(found, str):
-        assert outcome(lambda: parse_json(text)) == found
-        return
-    in_slices, whole = (
-        outcome(lambda each=each: read(bytes(text), each, signature)) for each in (found, None)
-    )
-    assert repr(in_slices) == repr(whole)
+    check_the_same(found, text, read, signature)
 
 
 @pytest.mark.parametrize(("data", "sizes"), [
@@ -370,23 +382,11 @@ def test_rows_by_name(
     signature: ModelSignature,
     more: st.DataObject,
 ) -> None:
-    text = bytearray(form.replace("%s", json.dumps(rows, separators=separators)).encode())
-    if more.draw(st.booleans()):
-        at = more.draw(st.integers(0, len(text) - 1))
-        new = more.draw(st.sampled_from([b"", *(bytes([each]) for each in b',,[]][{}":0-.e\\ nt\xff')]))
-        text[at : at + more.draw(st.integers(0, 1))] = new
-    found = outcome(lambda: at_once(parse_values(bytes(text), lambda _: True, slice_bytes)))
+    text = perhaps_damaged(form.replace("%s", json.dumps(rows, separators=separators)), more)
+    found = outcome(lambda: at_once(parse_values(text, lambda _: True, slice_bytes)))
     rowwise = isinstance(found, dict) and isinstance(found.get("instances"), Columns)
     event("by rows" if rowwise else "in slices" if found is not None else "in one go")
-    if found is None:
-        return
-    if isinstance(found, str):
-        assert outcome(lambda: parse_json(text)) == found
-        return
-    in_slices, whole = (
-        outcome(lambda each=each: of_v1(bytes(text), each, signature)) for each in (found, None)
-    )
-    assert repr(in_slices) == repr(whole)
+    check_the_same(found, text, of_v1, signature)
 
 
 def test_rows_that_are_read_by_rows() -> None:
