@@ -196,6 +196,11 @@ class Area:
         """What they have."""
         return bytes_below([self._partial / name])
 
+    def bytes(self) -> int:
+        """What all of it has. No tree moves meanwhile: one that does would be seen at neither place."""
+        with self._lock:
+            return bytes_below([self.path])
+
     def forget_partial_of(self, name: str) -> None:
         """They have become a tree."""
         remove(self._partial / name)

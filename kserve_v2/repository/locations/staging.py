@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError
-from kserve_v2.repository.locations.area import Area, bytes_below, remove
+from kserve_v2.repository.locations.area import Area, remove
 from kserve_v2.repository.user_cache import user_cache
 
 if sys.platform != "win32":
@@ -136,7 +136,7 @@ class Staging:
         free = shutil.disk_usage(self.open()).free + own - sum(held.values()) + sum(fetched.values())
         if not self._limit:
             return max(0, free)
-        used = sum(bytes_below([area.path]) for area in self._areas.values())
+        used = sum(area.bytes() for area in self._areas.values())
         used += sum(held.values()) - sum(fetched.values()) - own
         return max(0, min(free, self._limit - used))
 

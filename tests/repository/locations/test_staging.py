@@ -141,3 +141,21 @@ def test_with_a_limit_room_is_given_when_what_is_being_unpacked_is_there(tmp_pat
     fetching.join(60)
     assert "30 are missing" in outcomes[0]
     staging.close()
+
+
+def test_a_tree_that_moves_while_it_is_counted_is_counted(tmp_path: Path) -> None:
+    area = Area(tmp_path / "area")
+    area.make("m", "1", NOTE, fill)
+    one = area.bytes()
+
+    def make_again() -> None:
+        for _ in range(100):
+            area.make("m", "1", NOTE, fill)
+
+    making = Thread(target=make_again)
+    making.start()
+    counted = []
+    while making.is_alive():
+        counted.append(area.bytes())
+    making.join()
+    assert min(counted, default=one) >= one
