@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kserve_v2.config.release import is_label
 from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError, UnfinishedError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, known, method_not_allowed, not_found
 from kserve_v2.rest.names import decode_path, name_in_path
@@ -56,6 +58,19 @@ class Call:
     started: bool = False
     trace: Trace | None = None
     query: bytes = b""
+
+    def begun(self, request: InferRequest, model: LoadedModel) -> None:
+        """The body has been decoded, and is let go."""
+        self.body = b""
+        if self.access is not None:
+            self.access.request_id = request.id
+        if self.trace is not None:
+            model.begin_trace(request, self.trace)
+
+    def executed(self, response: InferResponse) -> None:
+        """The one response is there."""
+        if self.access is not None:
+            self.access.executed(response)
 
 
 WANTED_HEADERS = frozenset(

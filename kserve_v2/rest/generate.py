@@ -2,24 +2,23 @@
 every kind.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from functools import partial
 
 from starlette.types import Send
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferResponse
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.rest.answers import send_answer, send_events
 from kserve_v2.rest.endpoint import Call
-from kserve_v2.rest.errors import known
-from kserve_v2.rest.events import send_error, send_event, start_events
 from kserve_v2.rest.generate_accept import file_wanted
 from kserve_v2.rest.generate_answer import AnswerForm, answer_form
 from kserve_v2.rest.generate_codec import members, request_of
 from kserve_v2.rest.generate_files import is_file, read_body
 from kserve_v2.rest.generate_unread import UnreadMembers
-from kserve_v2.rest.infer import Answer, Prepared, decoded, plain_body, read_data, send_answer
+from kserve_v2.rest.infer import Prepared, Reader, Reading, read_data
 from kserve_v2.scheduling.replies import stream
 
 _READ_MEMBERS = read_data(members)
@@ -30,34 +29,34 @@ def _header(call: Call, name: bytes) -> bytes:
     return next((value for found, value in call.all_headers if found == name), b"")
 
 
-class _Asking:
+class _ByName(Reading[tuple[AsyncGenerator[InferResponse, None], AnswerForm]]):
     """What both operations do before they differ."""
 
+    streams = True
+
     def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
-        """`max_request_bytes`: the most that a compressed body may become."""
-        self._service = service
-        self._max_request_bytes = max_request_bytes
+        """As `Reading`."""
+        super().__init__(service, max_request_bytes)
         self._unread = UnreadMembers()
 
     async def ask(self, call: Call) -> tuple[AsyncGenerator[InferResponse, None], AnswerForm]:
         """The responses to a request, which is checked, and how they are written. Raises what is wrong with it."""
-        encoding, content_type = call.headers.get(b"content-encoding"), _header(call, b"content-type")
-        if encoding not in (None, b"identity") and not is_file(content_type):
+        encoding = call.headers.get(b"content-encoding")
+        if encoding not in (None, b"identity") and not is_file(_header(call, b"content-type")):
             raise InvalidArgumentError("Unsupported content-encoding, only 'identity' is supported.")
-        reader = None if is_file(content_type) else _READ_MEMBERS
-        ask = partial(self._ask, call, content_type)
-        return await decoded(
-            self._service, call, self._max_request_bytes, ask, streams=True, reads=lambda _: reader
-        )
+        return await self.decoded(call)
 
-    def _ask(
-        self, call: Call, content_type: bytes, prepared: Prepared | None
+    def reads(self, call: Call, model: LoadedModel) -> Reader | None:
+        return None if is_file(_header(call, b"content-type")) else _READ_MEMBERS
+
+    def decode(
+        self, call: Call, prepared: Prepared | None
     ) -> tuple[AsyncGenerator[InferResponse, None], AnswerForm]:
-        service = self._service
+        service, content_type = self._service, _header(call, b"content-type")
         model = service.acquire(call.model_name, call.version)
         if model.splits:
             model = service.route(model, None, call.all_headers)
-        body, document = prepared or (plain_body(call, self._max_request_bytes), None)
+        body, document = self.plain(call, prepared)
         said = read_body(body, content_type, model.signature, document)
         request = request_of(said, model.signature, call.model_name, call.version)
         if model.splits:
@@ -68,33 +67,23 @@ class _Asking:
         else:
             self._unread.tell(request.parameters, model)
         form = answer_form(model, said.layout, call.query)
-        call.body = b""
-        if call.access is not None:
-            call.access.request_id = request.id
-        if call.trace is not None:
-            model.begin_trace(request, call.trace)
-        model.check(request)
-        return stream(model, request), form
+        call.begun(request, model)
+        return stream(service.check(model, request), request), form
 
 
-class Generate:
+class Generate(_ByName):
     """The operation of `POST /v2/models/M[/versions/N]/generate`: exactly one response."""
-
-    def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
-        """`max_request_bytes`: the most that a compressed body may become."""
-        self._asking = _Asking(service, max_request_bytes)
-        self._slicer = service.slicer
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs as one object, or the file that the client asks for."""
         wanted = file_wanted(_header(call, b"accept"))
-        asked, form = await self._asking.ask(call)
+        asked, form = await self.ask(call)
         async with aclosing(asked) as responses:
             only = await self._only(responses)
             file = wanted.found(only) if wanted is not None else None
-            kind, parts = file or ("application/json", await self._slicer.finish(form.encode(only)))
+            kind, parts = file or ("application/json", await self._service.slicer.finish(form.encode(only)))
         headers = [(b"content-type", kind.encode()), (b"content-length", b"%d" % sum(map(len, parts)))]
-        await send_answer(Answer(headers, parts), call, send)
+        await send_answer(headers, parts, call, send)
 
     @staticmethod
     async def _only(responses: AsyncGenerator[InferResponse, None]) -> InferResponse:
@@ -109,30 +98,14 @@ class Generate:
         return only
 
 
-class GenerateStream:
-    """The operation of `POST /v2/models/M[/versions/N]/generate_stream`: an event for each response.
-
-    A model's error is an event, too. If it comes first, it is also the answer's status.
-    """
-
-    def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
-        """`max_request_bytes`: the most that a compressed body may become."""
-        self._asking = _Asking(service, max_request_bytes)
-        self._slicer = service.slicer
+class GenerateStream(_ByName):
+    """The operation of `POST /v2/models/M[/versions/N]/generate_stream`: an event for each response."""
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send each response as soon as it is there."""
-        asked, form = await self._asking.ask(call)
-        async with aclosing(asked) as responses:
-            try:
-                async for response in responses:
-                    if response.error is not None:
-                        await send_error(response.error, call, send)
-                    else:
-                        data = await self._slicer.finish(form.encode(response))
-                        await send_event(data, 200, call, send)
-            except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
-                await send_error(known(error), call, send)
-        if not call.started:
-            await start_events(200, call, send)
-        await send({"type": "http.response.body", "body": b""})
+        asked, form = await self.ask(call)
+
+        async def write(response: InferResponse) -> Sequence[bytes]:
+            return await self._service.slicer.finish(form.encode(response))
+
+        await send_events(asked, write, call, send)

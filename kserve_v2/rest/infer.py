@@ -2,18 +2,19 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
 from starlette.types import Send
 
 from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import ServingError, UnsupportedError
-from kserve_v2.inference import Inference
+from kserve_v2.inference import Inference, InferenceService
 from kserve_v2.memory.inflight import Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.answer_text import JOIN_BYTES, Parts
 from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.rest.answers import send_answer
 from kserve_v2.rest.codec import Body, EncodedResponse, ResponseFormat, decode_request, encode_response
 from kserve_v2.rest.compression import choose_encoding, compressed, decompress, decompressed
 from kserve_v2.rest.endpoint import Call
@@ -169,39 +170,6 @@ def _prepared(body: Body, encoding: bytes, limit: int, room: Room, reader: Reade
     return Prepared(plain, document)
 
 
-def plain_body(call: Call, limit: int) -> Body:
-    """The body of a call without its encoding, at once. `limit`: see `decompress`, and raises as that."""
-    return decompress(call.body, call.headers.get(b"content-encoding", b""), limit)
-
-
-async def decoded(
-    service: Inference,
-    call: Call,
-    max_request_bytes: int,
-    decode: Callable[[Prepared | None], T],
-    *,
-    streams: bool = False,
-    reads: Callable[[LoadedModel], Reader | None] = _reads,
-) -> T:
-    """What `decode` makes of a call's body, once that is prepared; see `prepare`. While its turns are waited for, it
-    counts as in flight, as it did while it was read. Gives way to the loop before `decode`, and not behind it.
-    """
-    held = Share(service.inflight)
-    try:
-        slices = prepare(
-            service, call, call.body, max_request_bytes, held.hold_if_room, streams=streams, reads=reads
-        )
-        if slices is None:
-            return decode(None)
-        held.hold(len(call.body))
-        prepared = await service.slicer.finish(slices)
-        # It was there before the slices began.
-        with Carrying(GIVEN):
-            return decode(prepared)
-    finally:
-        held.give_back()
-
-
 def is_long(response: InferResponse, asked: Asked) -> bool:
     """Whether to write an answer takes many slices."""
     outputs = response.outputs.items()
@@ -277,55 +245,70 @@ def written_answer(
     return Answer(headers, parts)
 
 
-def begin(
-    service: Inference,
-    call: Call,
-    max_request_bytes: int,
-    *,
-    streams: bool = False,
-    prepared: Prepared | None = None,
-) -> Asked:
-    """The request of a call, decoded and checked; its body is let go. See `decode`, and raises as that."""
-    asked = decode(service, call, call.body, max_request_bytes, streams=streams, prepared=prepared)
-    call.body = b""
-    if call.access is not None:
-        call.access.request_id = asked.request.id
-    if call.trace is not None:
-        asked.model.begin_trace(asked.request, call.trace)
-    asked.model = service.check(asked.model, asked.request)
-    return asked
+class Reading(Generic[T]):
+    """What operations have in common: a body is prepared, in slices if it is large, and then decoded for its model."""
 
+    streams = False
+    """Whether any number of responses can be sent."""
 
-class Infer:
-    """The operation of `POST /v2/models/M[/versions/N]/infer`."""
-
-    def __init__(self, service: Inference, max_request_bytes: int) -> None:
+    def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
         """`max_request_bytes`: the most that a compressed body may become."""
         self._service = service
         self._max_request_bytes = max_request_bytes
-        self._slicer = service.slicer
+
+    async def decoded(self, call: Call) -> T:
+        """What `decode` makes of a call's body, once that is prepared. While its turns are waited for, it counts as in
+        flight, as it did while it was read. Gives way to the loop before `decode`, and not behind it.
+        """
+        held = Share(self._service.inflight)
+        try:
+            slices = prepare(
+                self._service, call, call.body, self._max_request_bytes, held.hold_if_room,
+                streams=self.streams, reads=partial(self.reads, call),
+            )  # fmt: skip
+            if slices is None:
+                return self.decode(call, None)
+            held.hold(len(call.body))
+            prepared = await self._service.slicer.finish(slices)
+            # It was there before the slices began.
+            with Carrying(GIVEN):
+                return self.decode(call, prepared)
+        finally:
+            held.give_back()
+
+    def decode(self, call: Call, prepared: Prepared | None) -> T:
+        """The request, and what else is to be known of it. `prepared`: see `prepare`. Raises ServingError."""
+        raise NotImplementedError
+
+    def reads(self, call: Call, model: LoadedModel) -> Reader | None:
+        """What reads large JSON to a model; None if it is not to be read."""
+        return _reads(model)
+
+    def plain(self, call: Call, prepared: Prepared | None) -> Prepared:
+        """A body that was prepared, or else is now without its encoding. Raises as `decompress`."""
+        encoding = call.headers.get(b"content-encoding", b"")
+        return prepared or Prepared(decompress(call.body, encoding, self._max_request_bytes), None)
+
+
+class Infer(Reading[Asked]):
+    """The operation of `POST /v2/models/M[/versions/N]/infer`."""
 
     async def __call__(self, call: Call, send: Send) -> None:
         """Send the outputs, in the form that the request asks for."""
-        asked = await decoded(self._service, call, self._max_request_bytes, partial(self._begin, call))
+        asked = await self.decoded(call)
         response = await infer(asked.model, asked.request)
-        if call.access is not None:
-            call.access.executed(response)
+        call.executed(response)
         if is_long(response, asked):
-            found = await self._slicer.finish(answer_in_slices(response, asked))
+            found = await self._service.slicer.finish(answer_in_slices(response, asked))
         else:
             found = answer(encode(response, asked), asked.accept_encoding)
-        await send_answer(found, call, send)
+        await send_answer(*found, call, send)
 
-    def _begin(self, call: Call, prepared: Prepared | None) -> Asked:
-        return begin(self._service, call, self._max_request_bytes, prepared=prepared)
-
-
-async def send_answer(found: Answer, call: Call, send: Send) -> None:
-    """Send an answer over ASGI."""
-    headers, parts = found
-    call.started = True
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    last = len(parts) - 1
-    for number, part in enumerate(parts):
-        await send({"type": "http.response.body", "body": part, "more_body": number < last})
+    def decode(self, call: Call, prepared: Prepared | None) -> Asked:
+        """The request, checked. Raises as the function of this name."""
+        asked = decode(
+            self._service, call, call.body, self._max_request_bytes, streams=self.streams, prepared=prepared
+        )
+        call.begun(asked.request, asked.model)
+        asked.model = self._service.check(asked.model, asked.request)
+        return asked

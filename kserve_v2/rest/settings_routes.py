@@ -37,24 +37,19 @@ def _add_logging_routes(app: FastAPI, service: InferenceService, bodies: BodyRea
 
 def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     @app.get("/v2/trace/setting", **documented("trace_settings"))
-    async def trace_settings() -> Response:
-        """Which requests are traced, and what is recorded of them."""
-        return json_response(service.trace_settings())
-
-    @app.post("/v2/trace/setting", **documented("trace_settings_update"))
-    async def update_trace_settings(request: Request) -> Response:
-        """Change some of the settings; null resets one to what the server was started with. Answers all."""
-        changes = _trace_changes(await bodies.read_object(request.receive))
-        return json_response(await service.update_trace_settings("", changes))
-
     @app.get("/v2/models/{model_name:model}/trace/setting", **documented("model_trace_settings"))
-    async def model_trace_settings(model_name: str) -> Response:
-        """The settings that hold for one model."""
+    async def trace_settings(model_name: str = "") -> Response:
+        """Which requests are traced, and what is recorded of them: by the settings of the server, or those that hold
+        for one model.
+        """
         return json_response(service.trace_settings(model_name))
 
+    @app.post("/v2/trace/setting", **documented("trace_settings_update"))
     @app.post("/v2/models/{model_name:model}/trace/setting", **documented("trace_settings_update"))
-    async def update_model_trace_settings(model_name: str, request: Request) -> Response:
-        """Change some settings of one model; null lets one follow the server's again. Answers all."""
+    async def update_trace_settings(request: Request, model_name: str = "") -> Response:
+        """Change some of the settings; null resets one to what the server was started with, or lets one of a model
+        follow the server's again. Answers all.
+        """
         changes = _trace_changes(await bodies.read_object(request.receive))
         return json_response(await service.update_trace_settings(model_name, changes))
 

@@ -12,6 +12,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest
 from kserve_v2.net.model_answers import BODYLESS, OWN_HEADERS, header_of, status_of
 from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.rest.answers import send_answer
 from kserve_v2.rest.codec import Body
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.errors import error_body
@@ -44,15 +45,9 @@ async def hand_over(
     content_type = _JSON if kind.startswith("application/x-www-form-urlencoded") else kind
     row = Row([Field("body", bytes(body), content_type)], headers, explain=explain, id=str(uuid4()))
     request = request_of(row, call.model_name, call.version)
-    call.body = b""
-    if call.access is not None:
-        call.access.request_id = request.id
-    if call.trace is not None:
-        model.begin_trace(request, call.trace)
-    model = service.check(model, request)
-    response = await infer(model, request)
-    if call.access is not None:
-        call.access.executed(response)
+    call.begun(request, model)
+    response = await infer(service.check(model, request), request)
+    call.executed(response)
     found = answer_of(response)
     if isinstance(found, Failure):
         await _send(found.code, error_body(found.message), _JSON, (), call, send)
@@ -64,9 +59,9 @@ async def _send(
     status: int, body: bytes, kind: str, headers: Sequence[tuple[str, str]], call: Call, send: Send
 ) -> None:
     status = status_of(status)
+    said = [(name, value) for name, value in headers if name.lower() not in OWN_HEADERS]
     if status in BODYLESS:
         body, kind = b"", ""
-    said = [(name, value) for name, value in headers if name.lower() not in OWN_HEADERS]
     if kind:
         said.append(("content-type", kind))
     found = [header_of(name, value) for name, value in said]
@@ -77,8 +72,4 @@ async def _send(
         )
     if status not in BODYLESS:
         told.append((b"content-length", b"%d" % len(body)))
-    call.started = True
-    if call.access is not None:
-        call.access.status = status
-    await send({"type": "http.response.start", "status": status, "headers": told})
-    await send({"type": "http.response.body", "body": body})
+    await send_answer(told, (body,), call, send, status)
