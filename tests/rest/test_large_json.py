@@ -19,8 +19,9 @@ from kserve_v2.rest.json_tensor import Numbers, decode_json_data, flatten, with_
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.large_json import Gaps, parse_large, written
 from kserve_v2.rest.v1.codec import Columns, decode_predict
+from kserve_v2.rest.v1.examples import decode_examples
 from kserve_v2.rest.v1.flavours import FLAVOURS
-from kserve_v2.rest.v1.large import parse_values, values
+from kserve_v2.rest.v1.large import parse_examples, parse_values, values
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.announced import AnnouncedInput
@@ -387,6 +388,38 @@ def test_rows_by_name(
     rowwise = isinstance(found, dict) and isinstance(found.get("instances"), Columns)
     event("by rows" if rowwise else "in slices" if found is not None else "in one go")
     check_the_same(found, text, of_v1, signature)
+
+
+def of_examples(text: bytes, document: Any, signature: ModelSignature) -> Any:
+    document = parse_json(text) if document is None else document
+    return shown(decode_examples(document, "regress", signature, "y", "", FLAVOURS["kserve"]))
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    rows_by_name(), st.sampled_from(['{"examples":%s}', '{"examples":%s,"context":{"n":3}}', '{"context":{"n":[3],"w":1},"examples":%s}',
+                            '{"context":{"x":[1,2]},"signature_name":"","examples":%s}', '{"examples":%s,"context":{"o":1}}',
+                            '{"examples":%s,"examples":[1]}', '{"context":[1],"examples":%s}', '{"examples":%s,"context":{"n":"a"}}']),
+    st.sampled_from([(), ("n",), ("o",)]), spaces, st.integers(12, 40), st.sampled_from([ROWS, *SIGNATURES[:3]]), st.data(),
+)  # fmt: skip
+def test_examples(
+    rows: Any,
+    form: str,
+    without: tuple[str, ...],
+    separators: tuple[str, str],
+    slice_bytes: int,
+    signature: ModelSignature,
+    more: st.DataObject,
+) -> None:
+    """What they are, and the errors, are the same whether they were read in slices or in one go."""
+    rows = [
+        {name: row[name] for name in row if name not in without} if isinstance(row, dict) else row
+        for row in rows
+    ]
+    text = perhaps_damaged(form.replace("%s", json.dumps(rows, separators=separators)), more)
+    found = outcome(lambda: at_once(parse_examples(text, lambda _: True, slice_bytes)))
+    event("in slices" if found is not None else "in one go")
+    check_the_same(found, text, of_examples, signature)
 
 
 def test_rows_that_are_read_by_rows() -> None:

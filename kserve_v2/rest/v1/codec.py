@@ -33,7 +33,7 @@ TF_DATATYPES = {
 
 SIGNATURE_NAME = "signature_name"
 
-INSTANCES, INPUTS, _PARAMETERS = "instances", "inputs", "parameters"
+INSTANCES, INPUTS, EXAMPLES, _PARAMETERS = "instances", "inputs", "examples", "parameters"
 _MEMBERS = frozenset({SIGNATURE_NAME, INSTANCES, INPUTS, _PARAMETERS})
 
 _JSON_KINDS: Mapping[type, str] = {
@@ -45,10 +45,13 @@ _SHOWN_BYTES = 80
 
 
 class Columns(NamedTuple):
-    """Rows of numbers by name, read already. `text`: as they were sent. `values`: of all rows, by name."""
+    """Rows of numbers by name, read already. `text`: as they were sent. `values`: of all rows, by name. `rows`: their
+    number.
+    """
 
     text: memoryview
     values: Mapping[str, Numbers]
+    rows: int
 
 
 class Decoded(NamedTuple):
@@ -119,7 +122,7 @@ def add_parameters(document: Mapping[str, Any], request: InferRequest) -> None:
 def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Elements]:
     """The values of each input, one for each instance."""
     if isinstance(instances, Columns):
-        if _required(signature) <= instances.values.keys() <= signature.inputs.keys():
+        if fits(instances.values, signature):
             return instances.values
         instances = parse_json(instances.text)
     if not isinstance(instances, list | Numbers):
@@ -166,6 +169,11 @@ def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES
                 f"to: {','.join(signature.inputs if row.keys() == first else first)}"
             )
     return {name: [row[name] for row in rows] for name in first}
+
+
+def fits(row: Mapping[str, Any], signature: ModelSignature) -> bool:
+    """Whether a row has all that a request has to have, and nothing that is no input."""
+    return _required(signature) <= row.keys() <= signature.inputs.keys()
 
 
 def _required(signature: ModelSignature) -> set[str]:

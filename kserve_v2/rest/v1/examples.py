@@ -5,31 +5,38 @@ Models have no signatures for that here. What they say is enough where it leaves
 a classification, and one number for each row is a regression.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 from typing import Any
 
+import numpy as np
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.rest.json_tensor import with_literals
+from kserve_v2.rest.json_tensor import Elements, with_literals
+from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.json_values import writable
+from kserve_v2.rest.large_json import slice_rows
 from kserve_v2.rest.v1.codec import (
+    EXAMPLES,
     SIGNATURE_NAME,
+    Columns,
     check_members,
     check_signature,
     columns_of,
     decode_tensor,
+    fits,
 )
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
 
 CLASSIFY, REGRESS = "classify", "regress"
 
-_EXAMPLES, _CONTEXT = "examples", "context"
-_MEMBERS = frozenset({SIGNATURE_NAME, _EXAMPLES, _CONTEXT})
+_CONTEXT = "context"
+_MEMBERS = frozenset({SIGNATURE_NAME, EXAMPLES, _CONTEXT})
 
 
 def decode_examples(
@@ -40,23 +47,40 @@ def decode_examples(
         raise InvalidArgumentError("the body of a request must be a JSON object")
     check_members(document, _MEMBERS, manners)
     check_signature(document)
-    examples, context = document.get(_EXAMPLES), document.get(_CONTEXT, {})
+    examples, context = document.get(EXAMPLES), document.get(_CONTEXT, {})
     if examples is None:
-        raise InvalidArgumentError(f"When method is {verb}, key '{_EXAMPLES}' is expected and was not found")
-    if not isinstance(examples, list) or not examples:
-        raise InvalidArgumentError(f"Expecting '{_EXAMPLES}' value to be a list/array with an example in it")
+        raise InvalidArgumentError(f"When method is {verb}, key '{EXAMPLES}' is expected and was not found")
+    if not isinstance(examples, list | Columns) or not examples:
+        raise InvalidArgumentError(f"Expecting '{EXAMPLES}' value to be a list/array with an example in it")
     if not isinstance(context, dict):
         raise InvalidArgumentError(f"Expecting '{_CONTEXT}' value to be an object")
-    rows = [{**context, **each} if isinstance(each, dict) else each for each in examples]
     request = InferRequest(signature.model_name, {}, version, requested_outputs=(output,))
-    for name, values in columns_of(rows, signature, _EXAMPLES).items():
+    if isinstance(examples, Columns):
+        if fits({**context, **examples.values}, signature):
+            request.inputs.update(_of_columns(examples, context, signature))
+            return request
+        examples = parse_json(examples.text)
+    rows = [{**context, **each} if isinstance(each, dict) else each for each in examples]
+    for name, values in columns_of(rows, signature, EXAMPLES).items():
         request.inputs[name] = _features(values, signature.inputs[name], signature)
     return request
 
 
-def _features(values: list[Any], tensor: TensorSignature, signature: ModelSignature) -> Array:
+def _of_columns(
+    examples: Columns, context: Mapping[str, Any], signature: ModelSignature
+) -> Iterator[tuple[str, Array]]:
+    """The inputs of examples that were read in slices. What the context says holds for each of them."""
+    for name, value in {**context, **examples.values}.items():
+        tensor = signature.inputs[name]
+        if name in examples.values:
+            yield name, _features(value, tensor, signature)
+        else:
+            yield name, np.repeat(_features([value], tensor, signature), examples.rows, axis=0)
+
+
+def _features(values: Elements, tensor: TensorSignature, signature: ModelSignature) -> Array:
     """Features are flat lists, whatever the shape of the tensor is, or a value that stands for a list with it alone."""
-    if any(isinstance(each, list) for each in values):
+    if isinstance(values, list) and any(isinstance(each, list) for each in values):
         values = [each if isinstance(each, list) else [each] for each in values]
     array = decode_tensor(values, tensor, signature)
     row = tensor.dims if signature.max_batch_size else tensor.dims[1:]
@@ -93,26 +117,36 @@ def _only(found: Sequence[str], verb: str, signature: ModelSignature, what: str)
     )
 
 
-def encode_classes(response: InferResponse, output: str, labels: Sequence[str]) -> bytes:
-    """The body of an answer to `:classify`: all classes in their order, "" for one that has no label."""
+def encode_results(
+    response: InferResponse, output: str, labels: Sequence[str] | None
+) -> Slices[Sequence[bytes]]:
+    """The body of an answer, in parts: to `:classify` all classes in their order, "" for one that has no label; to
+    `:regress`, where there are no `labels`, a number for each row.
+    """
     array = _rows(response.outputs[output], output)
-    names = [*labels, *[""] * array.shape[1]]
-    return _dump([[[name, score] for name, score in zip(names, row, strict=False)] for row in array])
-
-
-def encode_numbers(response: InferResponse, output: str) -> bytes:
-    """The body of an answer to `:regress`."""
-    return _dump(list(_rows(response.outputs[output], output)[:, 0]))
+    names = [*(labels or ()), *[""] * array.shape[1]]
+    parts = [b'{"results":[']
+    at_once = slice_rows(array.shape[1])
+    for at in range(0, len(array), at_once):
+        part = writable(array[at : at + at_once])
+        results = (
+            [*part[:, 0]]
+            if labels is None
+            else [[[name, score] for name, score in zip(names, row, strict=False)] for row in part]
+        )
+        parts += [b"," if at else b"", _dump(results)[1:-1]]
+        yield
+    return [*parts, b"]}"]
 
 
 def _rows(array: Array, output: str) -> Array:
     if not array.ndim:
         raise InvalidArgumentError(f"Tensor name: {output} has no shape information")
-    return writable(array).reshape(len(array), -1)
+    return array.reshape(len(array), prod(array.shape[1:]))
 
 
 def _dump(results: list[Any]) -> bytes:
-    text = orjson.dumps({"results": results}, option=orjson.OPT_SERIALIZE_NUMPY)
+    text = orjson.dumps(results, option=orjson.OPT_SERIALIZE_NUMPY)
     # As for `predictions`; labels may have that text in them, too.
     return text if b"null" not in text else _dump_literally(results)
 
@@ -122,4 +156,4 @@ def _dump_literally(results: list[Any]) -> bytes:
         [[name, with_literals(score)] for name, score in row] if isinstance(row, list) else with_literals(row)
         for row in results
     ]
-    return orjson.dumps({"results": literal}, option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(literal, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -1,5 +1,6 @@
 """Large bodies of v1, read in slices: lists of numbers as `rest.large_json` has them, and many small rows of numbers by
-name, which are cut between rows. Each piece is JSON of its own, and what it has of an input is put into an array.
+name, be they instances or examples, which are cut between rows. Each piece is JSON of its own, and what it has of an
+input is put into an array.
 """
 
 import re
@@ -13,12 +14,17 @@ from kserve_v2.rest.json_tensor import Numbers, types_of
 from kserve_v2.rest.json_text import check_depth, parse_json
 from kserve_v2.rest.json_values import flatten_nested
 from kserve_v2.rest.large_json import loaded, numbers_of, parse_large, put_back
-from kserve_v2.rest.v1.codec import INPUTS, INSTANCES, Columns
+from kserve_v2.rest.v1.codec import EXAMPLES, INPUTS, INSTANCES, Columns
 from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices
 from kserve_v2.tensors.datatypes import Array
 
 # The first row, as far as its first name. All begin with the same bytes, or are left to those who read them in one go.
-_ROWS = re.compile(rb'"instances"[ \t\r\n]*:[ \t\r\n]*(\[)[ \t\r\n]*(\{[ \t\r\n]*"[^"\\]{1,256}"[ \t\r\n]*:)')
+_FIRST_ROW = {
+    member: re.compile(
+        rb'"%b"[ \t\r\n]*:[ \t\r\n]*(\[)[ \t\r\n]*(\{[ \t\r\n]*"[^"\\]{1,256}"[ \t\r\n]*:)' % member.encode()
+    )
+    for member in (INSTANCES, EXAMPLES)
+}
 _MOST_BEFORE = 64 * 1024
 
 # Rows that are longer than so many slices are not many.
@@ -45,12 +51,19 @@ def parse_values(body: Body, room: Room, slice_bytes: int = SLICE_BYTES) -> Slic
     """
     document = yield from parse_large(body, slice_bytes, room, values)
     if document is None and not isinstance(body, memoryview):
-        document = yield from _parse_rows(body, room, slice_bytes)
+        document = yield from _parse_rows(body, INSTANCES, room, slice_bytes)
     return document
 
 
-def _parse_rows(text: bytes | bytearray, room: Room, slice_bytes: int) -> Slices[Any]:
-    found = _ROWS.search(text, 0, _MOST_BEFORE)
+def parse_examples(body: Body, room: Room, slice_bytes: int = SLICE_BYTES) -> Slices[Any]:
+    """The document in a body, with Columns in the place of many examples. None where it is to be read in one go."""
+    if isinstance(body, memoryview):
+        return None
+    return (yield from _parse_rows(body, EXAMPLES, room, slice_bytes))
+
+
+def _parse_rows(text: bytes | bytearray, member: str, room: Room, slice_bytes: int) -> Slices[Any]:
+    found = _FIRST_ROW[member].search(text, 0, _MOST_BEFORE)
     end = text.rfind(b"]") + 1
     if found is None or end - found.start(1) <= slice_bytes:
         return None
@@ -62,13 +75,14 @@ def _parse_rows(text: bytes | bytearray, room: Room, slice_bytes: int) -> Slices
         yield
     whole = memoryview(text).toreadonly()[begin:end]
     mark = secrets.token_hex(16)
-    columns = Columns(whole, {name: _Column(whole, name, each) for name, each in gathered.items()})
+    by_name = {name: _Column(whole, name, each) for name, each in gathered.items()}
+    columns = Columns(whole, by_name, next(iter(gathered.values())).rows)
     small = b"".join((text[:begin], b'"%b"' % mark.encode(), text[end:]))
     try:
         document = loaded(small)
     except (InvalidArgumentError, ValueError):
         return None
-    if not isinstance(document, dict) or not put_back([(document, INSTANCES)], {mark: columns}):
+    if not isinstance(document, dict) or not put_back([(document, member)], {mark: columns}):
         return None
     check_depth(document, small)
     return document

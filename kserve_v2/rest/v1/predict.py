@@ -21,13 +21,12 @@ from kserve_v2.rest.v1.examples import (
     REGRESS,
     classified,
     decode_examples,
-    encode_classes,
-    encode_numbers,
+    encode_results,
     regressed,
 )
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.rest.v1.handlers import gets_bodies, hand_over
-from kserve_v2.rest.v1.large import parse_values
+from kserve_v2.rest.v1.large import parse_examples, parse_values
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.slices import Slices
 
@@ -155,17 +154,13 @@ class Examples(_Operation[tuple[LoadedModel, InferRequest, str]]):
         """Send a result for each example."""
         model, request, output = await self.decoded(call)
         response = await self.answered(call, model, request)
-        await self.send(self._encode(response, output, model), call, send)
-
-    def _encode(self, response: InferResponse, output: str, model: LoadedModel) -> Slices[Sequence[bytes]]:
-        yield from ()
-        if self._verb == CLASSIFY:
-            return (encode_classes(response, output, model.labels[output]),)
-        return (encode_numbers(response, output),)
+        labels = model.labels[output] if self._verb == CLASSIFY else None
+        await self.send(encode_results(response, output, labels), call, send)
 
     def decode(self, call: Call, prepared: Prepared | None) -> tuple[LoadedModel, InferRequest, str]:
         model = one_answer(self._service, call, self._manners)
-        document = parse_json(self.plain(call, prepared).body)
+        body, document = self.plain(call, prepared)
+        document = parse_json(body) if document is None else document
         request, output = self._request(document, call, model)
         if model.splits:
             # As in `Predict`.
@@ -174,8 +169,8 @@ class Examples(_Operation[tuple[LoadedModel, InferRequest, str]]):
         call.begun(request, model)
         return model, request, output
 
-    def reads(self, call: Call, model: LoadedModel) -> None:
-        """Examples are read in one go."""
+    def reads(self, call: Call, model: LoadedModel) -> Reader | None:
+        return parse_examples
 
     def _request(self, document: Any, call: Call, model: LoadedModel) -> tuple[InferRequest, str]:
         signature = model.signature

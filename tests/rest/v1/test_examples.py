@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
-from kserve_v2.rest.v1.examples import classified, decode_examples, encode_classes, encode_numbers, regressed
+from kserve_v2.rest.v1.examples import classified, decode_examples, encode_results, regressed
 from kserve_v2.rest.v1.flavours import FLAVOURS
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.slices import Slices, at_once
 
 MODEL = ModelSignature(
     parse_config(
@@ -85,10 +87,33 @@ def test_results() -> None:
     scores = np.array([[0.5, 0.25, 0.125], [math.nan, 1, 2]], np.float32)
     price = np.array([[[1.5]], [[math.inf]]], np.float16)
     response = InferResponse("m", "1", "", {"scores": scores, "price": price})
-    assert json.loads(encode_classes(response, "scores", ["null", "b"]))["results"][0] == [
+    assert json.loads(encoded(response, "scores", ["null", "b"]))["results"][0] == [
         ["null", 0.5], ["b", 0.25], ["", 0.125],
     ]  # fmt: skip
-    assert encode_classes(response, "scores", ["a", "b", "c", "d"]) == (
+    assert encoded(response, "scores", ["a", "b", "c", "d"]) == (
         b'{"results":[[["a",0.5],["b",0.25],["c",0.125]],[["a",NaN],["b",1.0],["c",2.0]]]}'
     )
-    assert encode_numbers(response, "price") == b'{"results":[1.5,Infinity]}'
+    assert encoded(response, "price", None) == b'{"results":[1.5,Infinity]}'
+    empty = InferResponse("m", "1", "", {"price": np.empty((0, 1), np.float32)})
+    assert encoded(empty, "price", None) == b'{"results":[]}'
+
+
+def encoded(response: InferResponse, output: str, labels: list[str] | None) -> bytes:
+    return b"".join(at_once(encode_results(response, output, labels)))
+
+
+@pytest.mark.parametrize("dtype", ["<f4", "<f2", "<i8"])
+@pytest.mark.parametrize("labels", [None, ["a", "b"]])
+def test_many_results_are_written_in_slices(dtype: str, labels: list[str] | None) -> None:
+    rows = np.arange(60_000).reshape(-1, 3).astype(dtype)
+    slices = encode_results(InferResponse("m", "1", "", {"x": rows}), "x", labels)
+    parts: list[Sequence[bytes]] = []
+
+    def all_of_it() -> Slices[None]:
+        parts.append((yield from slices))
+
+    assert sum(1 for _ in all_of_it()) > 2
+    expected = [
+        [["a", a], ["b", b], ["", c]] if labels else a for a, b, c in json.loads(json.dumps(rows.tolist()))
+    ]
+    assert json.loads(b"".join(parts[0])) == {"results": expected}
