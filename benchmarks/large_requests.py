@@ -28,7 +28,9 @@ _MODELS: dict[str, tuple[dict[str, tuple[str, list[int]]], int]] = {
     "flags": ({"X": ("BOOL", [-1])}, 0),
     "rows": ({"X": ("FP32", [_ROW]), "N": ("INT32", [1])}, 1_000_000),
     "scores": ({"X": ("FP32", [1])}, 10_000_000),
+    "halves": ({"X": ("FP16", [-1])}, 0),
 }
+_MANY_MODELS = 1000
 _HANDLER = """
 class Model:
     inputs = {inputs}
@@ -47,6 +49,7 @@ management_address=http://127.0.0.1:0
 metrics_address=http://127.0.0.1:0
 grpc_inference_port=0
 grpc_management_port=0
+load_models=all
 max_request_size=1000000000
 max_response_size=1000000000
 models={"flat": {"1.0": {"minWorkers": 1}}, "flat-short": {"1.0": {"minWorkers": 1}}}
@@ -54,13 +57,16 @@ models={"flat": {"1.0": {"minWorkers": 1}}, "flat-short": {"1.0": {"minWorkers":
 
 
 class Request(NamedTuple):
-    """`path`: over gRPC, a method. `status`: of its answer over REST. `server`: its URL's name."""
+    """`path`: over gRPC, a method. `status`: of its answer over REST. `server`: its URL's name. `gzip`: whether it is
+    compressed over gRPC. What has no body is got.
+    """
 
     path: str
     body: bytes
     headers: Mapping[str, str] = {}
     status: int = 200
     server: str = "REST"
+    gzip: bool = False
 
 
 def write_models(repository: Path) -> None:
@@ -70,6 +76,15 @@ def write_models(repository: Path) -> None:
             (repository / model / "1").mkdir(parents=True)
             code = _HANDLER.format(inputs=inputs, batch=batch, part=part)
             (repository / model / "1" / "model.py").write_text(code)
+
+
+def write_many_models(repository: Path) -> None:
+    """Write very many small ones."""
+    for number in range(_MANY_MODELS):
+        folder = repository / f"model{number}"
+        (folder / "1").mkdir(parents=True)
+        code = _HANDLER.format(inputs=_MODELS["flat"][0], batch=0, part="")
+        (folder / "1" / "model.py").write_text(code)
 
 
 def write_archives(store: Path) -> Path:
@@ -100,6 +115,7 @@ def requests(mib: float) -> dict[str, Request]:
         back = found[f"{name}: flat{_BACK}"]
         found[f"{name}: flat, gzip back"] = back._replace(headers={"accept-encoding": "gzip"})
     found |= _files(size, numbers)
+    found |= _halves(values[: size // 8].astype(np.float16).astype(float).tolist())
     found |= _binary(
         "flat", "FP32", values.size, values.tobytes(), pb.InferTensorContents(fp32_contents=values)
     )
@@ -110,7 +126,13 @@ def requests(mib: float) -> dict[str, Request]:
         where, what = f"/predictions/{model}", "TorchServe" + (_BACK if model == "flat" else "")
         kind = {"content-type": "application/json"}
         found[what] = Request(where, orjson.dumps(numbers), kind, server="TorchServe inference")
-    return found
+    return found | _of_many_models()
+
+
+def _halves(numbers: list[float]) -> Iterator[tuple[str, Request]]:
+    for model, what in _both("halves"):
+        yield f"generate: {what}", _json(f"/v2/models/{model}/generate", {"X": numbers})
+        yield f"v1 inputs: {what}", _json(f"/v1/models/{model}:predict", {"inputs": numbers})
 
 
 def _words(size: int) -> list[str]:
@@ -173,6 +195,13 @@ def _files(size: int, numbers: list[float]) -> Iterator[tuple[str, Request]]:
         yield f"generate: {what}", _json("/v2/models/texts-short/generate", {"X": coded})
         yield f"v1 instances: {what}", _json("/v1/models/texts-short:predict", {"instances": coded})
         yield f"infer: {what}", _json("/v2/models/texts-short/infer", {"inputs": [item]})
+        said = {**item, "parameters": {"content_type": "base64"}}
+        wanted = [{"name": "YX", "parameters": {"content_type": "base64"}}]
+        document = {"inputs": [said], "outputs": wanted}
+        yield f"infer, base64: {what}", _json("/v2/models/texts-short/infer", document)
+        yield f"infer, base64: {what}{_BACK}", _json("/v2/models/texts/infer", document)
+        yield f"generate: {what}{_BACK}", _json("/v2/models/texts/generate", {"X": coded})
+        yield f"v1 instances: {what}{_BACK}", _json("/v1/models/texts:predict", {"instances": coded})
     kind = {"content-type": "multipart/form-data; boundary=b"}
     for what, model, data_ in (
         ("a file", "texts", os.urandom(size)),
@@ -181,6 +210,12 @@ def _files(size: int, numbers: list[float]) -> Iterator[tuple[str, Request]]:
         head = b'--b\r\ncontent-disposition: form-data; name="X"; filename="f"\r\n\r\n'
         body = head + data_ + b"\r\n--b--\r\n"
         yield f"generate: a form, {what}", Request(f"/v2/models/{model}-short/generate", body, kind)
+        where = "/predictions/flat-short"
+        yield f"TorchServe: a form, {what}", Request(where, body, kind, server="TorchServe inference")
+    image = Request("/v2/models/texts-short/generate", os.urandom(size), {"content-type": "image/png"})
+    yield "generate: the body", image
+    where, coded_kind = "/predictions/flat-short", {"content-type": "image/png"}
+    yield "TorchServe: the body", Request(where, image.body, coded_kind, server="TorchServe inference")
     code = (
         b"#" * (size * 3 // 4) + b"\n" + _HANDLER.format(inputs=_MODELS["flat"][0], batch=0, part="").encode()
     )
@@ -206,13 +241,29 @@ def _binary(
         yield f"infer, binary: {what}", Request(f"/v2/models/{model}/infer", head + data, length)
         message = pb.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[data])
         for method in ("ModelInfer", "ModelStreamInfer"):
-            yield f"{method}: {what}", Request(METHOD + method, message.SerializeToString(), server="gRPC")
+            request = Request(METHOD + method, message.SerializeToString(), server="gRPC")
+            yield f"{method}: {what}", request
+            if name == "flat":
+                yield f"{method}: {what}, gzip", request._replace(server="compressed gRPC", gzip=True)
     message = pb.ModelInferRequest(model_name=f"{name}-short", inputs=[tensor])
     message.inputs[0].contents.CopyFrom(contents)
     yield (
         f"ModelInfer, typed: {name}",
         Request(f"{METHOD}ModelInfer", message.SerializeToString(), server="gRPC"),
     )
+
+
+def _of_many_models() -> dict[str, Request]:
+    """What is asked a server that has very many models."""
+    rest, rpc = "many REST", "many gRPC"
+    return {
+        "1,000 models: index": Request("/v2/repository/index", b"{}", server=rest),
+        "1,000 models: statistics": Request("/v2/models/stats", b"", server=rest),
+        "1,000 models: v1": Request("/v1/models", b"", server=rest),
+        "1,000 models: index, gRPC": Request(f"{METHOD}RepositoryIndex", b"", server=rpc),
+        "1,000 models: statistics, gRPC": Request(f"{METHOD}ModelStatistics", b"", server=rpc),
+        "1,000 models: metrics": Request("/metrics", b"", server="many Metrics"),
+    }
 
 
 def _json(path: str, document: object) -> Request:

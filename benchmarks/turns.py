@@ -14,8 +14,9 @@ import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from statistics import median
@@ -23,7 +24,14 @@ from typing import Any
 
 import grpc
 
-from benchmarks.large_requests import METHOD, Request, requests, write_archives, write_models
+from benchmarks.large_requests import (
+    METHOD,
+    Request,
+    requests,
+    write_archives,
+    write_many_models,
+    write_models,
+)
 from kserve_v2.net.event_loop import loop_factory
 from kserve_v2.server import Server
 from kserve_v2.settings.settings import Settings
@@ -38,8 +46,9 @@ _UNLIMITED: list[tuple[str, Any]] = [
 _made = lru_cache(1)(requests)
 
 
-def _names(mib: float, only: str) -> list[str]:
-    return [name for name in _made(mib) if only in name]
+def _names(mib: float, only: str) -> dict[str, str]:
+    """What is asked for, and by the name of whose URL."""
+    return {name: request.server for name, request in _made(mib).items() if only in name}
 
 
 def _ask(urls: dict[str, str], name: str, mib: float) -> None:
@@ -51,16 +60,20 @@ def _ask(urls: dict[str, str], name: str, mib: float) -> None:
 def _sender(url: str, request: Request) -> Callable[[], object]:
     if request.path.startswith(METHOD):
         channel = grpc.insecure_channel(url, options=_UNLIMITED)
+        coding = grpc.Compression.Gzip if request.gzip else None
         if request.path.endswith("ModelStreamInfer"):
             stream = channel.stream_stream(request.path, bytes, bytes)
-            return lambda: [*stream(iter([request.body]))]
+            return lambda: [*stream(iter([request.body]), compression=coding)]
         call = channel.unary_unary(request.path, bytes, bytes)
-        return lambda: call(request.body)
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=100)
+        return lambda: call(request.body, compression=coding)
+    connection = http.client.HTTPConnection(url.removeprefix("http://").partition("/")[0], timeout=100)
 
     def send() -> None:
         connection.request(
-            "POST", request.path, request.body, {"accept-encoding": "identity", **request.headers}
+            "POST" if request.body else "GET",
+            request.path,
+            request.body,
+            {"accept-encoding": "identity", **request.headers},
         )
         response = connection.getresponse()
         content = response.read()
@@ -106,21 +119,32 @@ async def _longest_ms(urls: dict[str, str], pool: ProcessPoolExecutor, name: str
     return median(held) * 1e3
 
 
-def _servers(folder: Path) -> Iterator[Server]:
-    """One with TorchServe's APIs, and one with all else."""
-    write_models(folder / "models")
-    properties = write_archives(folder / "store")
+def _servers(folder: Path, urls: Collection[str]) -> Iterator[tuple[str, Server]]:
+    """Those that have these URLs, and what is said before the names of theirs."""
     more: dict[str, Any] = {
         "processes": 1,
         "log_info": False,
         "http_port": 0,
         "grpc_port": 0,
-        "allow_metrics": False,
+        "metrics_port": 0,
     }
-    archives = Settings(model_repository=(folder / "store",), torchserve=True, ts_config=properties, **more)
+    if any(url.startswith("TorchServe") for url in urls):
+        properties = write_archives(folder / "store")
+        archives = Settings(
+            model_repository=(folder / "store",), torchserve=True, ts_config=properties, **more
+        )
+        yield "", Server(archives, owns_process=False)
+    write_models(folder / "models")
     more |= {"model_control_mode": "explicit", "load_model": ("*",), "allow_file_override": True}
     models = Settings(model_repository=(folder / "models",), **more)
-    yield from (Server(each, owns_process=False) for each in (archives, models))
+    yield "", Server(models, owns_process=False)
+    if any(url.startswith("compressed ") for url in urls):
+        compresses = replace(models, grpc_infer_response_compression_level="low")
+        yield "compressed ", Server(compresses, owns_process=False)
+    if any(url.startswith("many ") for url in urls):
+        write_many_models(folder / "many")
+        many = Settings(model_repository=(folder / "many",), **more)
+        yield "many ", Server(many, owns_process=False)
 
 
 async def _measure(only: str, mib: float) -> bool:
@@ -131,12 +155,13 @@ async def _measure(only: str, mib: float) -> bool:
         tempfile.TemporaryDirectory(prefix="kserve-v2-turns-") as folder,
         ProcessPoolExecutor(1, spawn) as pool,
     ):
-        servers = [*_servers(Path(folder))]
-        urls: dict[str, str] = {}
-        for server in servers:
-            await server.start()
-            urls |= server.urls
         names = await asyncio.get_running_loop().run_in_executor(pool, _names, mib, only)
+        servers: list[Server] = []
+        urls: dict[str, str] = {}
+        for prefix, server in _servers(Path(folder), {*names.values()}):
+            servers.append(server)
+            await server.start()
+            urls |= {f"{prefix}{name}": url for name, url in server.urls.items()}
         print(f"{'longest turn of the loop':45} |   ms", flush=True)
         for name in names:
             longest.append(await _longest_ms(urls, pool, name, mib))
