@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kserve_v2.processes.frames import Payload
-from kserve_v2.rpc.calls import Metadata, Rpc, ServerStreaming, Streaming
+from kserve_v2.rpc.calls import Metadata, Rpc, Streaming
 from kserve_v2.rpc.status import StatusCode
 
 # Place of the RPC in the table of both sides, size of the metadata.
@@ -29,9 +29,7 @@ class Path:
 
 def table(rpcs: Sequence[Rpc]) -> bytes:
     """What a worker has to know of the home's RPCs, in their order."""
-    return "\n".join(
-        f"{rpc.path} {int(isinstance(rpc, ServerStreaming | Streaming))}" for rpc in rpcs
-    ).encode()
+    return "\n".join(f"{rpc.path} {int(isinstance(rpc, Streaming))}" for rpc in rpcs).encode()
 
 
 def read_table(payload: Payload) -> list[Path]:

@@ -67,20 +67,11 @@ class Unary:
 
 
 @dataclass(frozen=True, slots=True)
-class ServerStreaming:
-    """One message, answered by any number."""
-
-    path: str
-    request_type: type[Message]
-    answer: Callable[[Any, Context], AsyncIterator[Message]]
-
-
-@dataclass(frozen=True, slots=True)
 class Streaming:
-    """Any number of messages each way, in bytes; `typed.streaming` makes one of messages."""
+    """Any number of messages each way, in bytes; `typed` makes some of messages."""
 
     path: str
     answer: Callable[[AsyncIterator[Serialized], Context], AsyncIterator[Parts]]
 
 
-Rpc = Direct | Unary | ServerStreaming | Streaming
+Rpc = Direct | Unary | Streaming

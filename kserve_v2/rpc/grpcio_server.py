@@ -10,7 +10,7 @@ import grpc
 from kserve_v2.errors import ServingError
 from kserve_v2.net.tls import PemFiles
 from kserve_v2.net.unix_socket import PREFIX, UnixPath, unix_path
-from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc, ServerStreaming, Unary
+from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc, Unary
 from kserve_v2.rpc.options import (
     COMPRESSION_LEVELS,
     MAX_CONCURRENT_STREAMS,
@@ -18,7 +18,6 @@ from kserve_v2.rpc.options import (
     GrpcOptions,
 )
 from kserve_v2.rpc.status import StatusCode, parse, retry_pushback, status_of
-from kserve_v2.rpc.typed import in_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -160,8 +159,6 @@ def _handler(rpc: Rpc) -> "grpc.RpcMethodHandler[Any, Any]":
         return grpc.unary_unary_rpc_method_handler(_direct(rpc))
     if isinstance(rpc, Unary):
         return grpc.unary_unary_rpc_method_handler(_unary(rpc))
-    if isinstance(rpc, ServerStreaming):
-        return grpc.unary_stream_rpc_method_handler(_streaming(_server_streaming(rpc)))
     return grpc.stream_stream_rpc_method_handler(_streaming(rpc.answer))
 
 
@@ -249,13 +246,7 @@ def _unary(rpc: Unary) -> Any:
     return call
 
 
-def _server_streaming(rpc: ServerStreaming) -> Callable[[bytes, Context], AsyncIterator[Parts]]:
-    return lambda message, context: in_bytes(rpc.answer(parse(message, rpc.request_type), context))
-
-
 def _streaming(answer: Callable[[Any, Context], AsyncIterator[Parts]]) -> Any:
-    """`answer` takes the one message of a request, or an iterator over its messages."""
-
     async def call(request: Any, context: _ServicerContext) -> AsyncIterator[bytes]:
         try:
             async for response in answer(request, _Context(context)):

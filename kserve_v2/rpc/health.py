@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 from kserve_v2._generated import health_pb2 as pb
 from kserve_v2.inference import InferenceService
-from kserve_v2.rpc.calls import Context, Rpc, ServerStreaming, Unary
+from kserve_v2.rpc.calls import Context, Rpc, Unary
+from kserve_v2.rpc.typed import server_streaming
 
 SERVICE_NAME = "grpc.health.v1.Health"
 
@@ -27,7 +28,7 @@ def health_rpcs(service: InferenceService) -> tuple[Rpc, ...]:
 
     return (
         Unary(f"/{SERVICE_NAME}/Check", pb.HealthCheckRequest, check),
-        ServerStreaming(f"/{SERVICE_NAME}/Watch", pb.HealthCheckRequest, watch),
+        server_streaming(f"/{SERVICE_NAME}/Watch", pb.HealthCheckRequest, watch),
     )
 
 

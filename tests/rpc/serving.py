@@ -22,12 +22,11 @@ from kserve_v2.rpc.calls import (
     Parts,
     Rpc,
     Serialized,
-    ServerStreaming,
     Unary,
 )
 from kserve_v2.rpc.grpcio_server import GrpcioServer
 from kserve_v2.rpc.options import GrpcOptions
-from kserve_v2.rpc.typed import streaming
+from kserve_v2.rpc.typed import server_streaming, streaming
 from tests.processes.ends import forwarded
 
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -67,7 +66,7 @@ class Methods:
             Unary("/test/Fail", StringValue, self.fail),
             Unary("/test/Hang", StringValue, self.hang),
             Unary("/test/Metadata", StringValue, self.metadata),
-            ServerStreaming("/test/Repeat", Int64Value, self.repeat),
+            server_streaming("/test/Repeat", Int64Value, self.repeat),
             streaming("/test/Stream", BytesValue, self.stream),
             streaming("/test/Deaf", BytesValue, self.deaf),
         )

@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from kserve_v2.acceptance import Acceptance, Carrying
-from kserve_v2.errors import ServingError, UnfinishedError, UnsupportedError
+from kserve_v2.errors import ServingError, UnfinishedError
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
 from kserve_v2.processes.answering.http import Begin
 from kserve_v2.processes.calls import ACCEPTED, read_call, read_metadata, read_reason
@@ -21,12 +21,10 @@ from kserve_v2.rpc.calls import (
     Parts,
     Rpc,
     Serialized,
-    ServerStreaming,
     Streaming,
     Unary,
 )
 from kserve_v2.rpc.status import StatusCode, known, parse, status_of
-from kserve_v2.rpc.typed import in_bytes
 
 _EXITING = "Server exiting: the request was not finished in time"
 
@@ -56,13 +54,9 @@ class RpcAnswering:
         place, metadata, _ = read_call(payload)
         rpc = self._rpcs[place]
         call = _StreamCall(link, number, metadata, self._inflight)
-        if isinstance(rpc, Streaming):
-            answers: Any = rpc.answer(call.requests(), call)
-        else:
-            assert isinstance(rpc, ServerStreaming)  # noqa: S101 - as above
-            answers = call.answer_one(rpc)
+        assert isinstance(rpc, Streaming)  # noqa: S101 - as above
         with Carrying(call.acceptance):
-            call.begin(self._begin, call.send_all(answers))
+            call.begin(self._begin, call.send_all(rpc.answer(call.requests(), call)))
 
 
 def _start(rpc: Direct, link: Link, number: int, metadata: bytes, message: Payload) -> None:
@@ -218,19 +212,6 @@ class _StreamCall(_TaskCall):
                 return
             self._wake.clear()
             await self._wake.wait()
-
-    async def answer_one(self, rpc: ServerStreaming) -> AsyncIterator[Parts]:
-        """The answers to one message."""
-        messages: list[Serialized] = []
-        async for message in self.requests():
-            if messages:
-                raise UnsupportedError("this method takes one message")
-            messages.append(message)
-        if not messages:
-            raise UnsupportedError("this method takes one message, but none was sent")
-        async with aclosing(in_bytes(rpc.answer(parse(messages.pop(), rpc.request_type), self))) as answers:
-            async for answer in answers:
-                yield answer
 
     async def send_all(self, answers: Any) -> None:
         """Send what the RPC yields, no faster than the worker takes it."""

@@ -9,11 +9,10 @@ from typing import Any
 
 from kserve_v2.errors import ServingError
 from kserve_v2.memory.inflight import COUNTED_BYTES
-from kserve_v2.rpc.calls import Asked, Direct, Parts, Serialized, ServerStreaming, Streaming, Unary
+from kserve_v2.rpc.calls import Asked, Direct, Parts, Serialized, Streaming, Unary
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.transport.call import Call, Owner, SingleCall
 from kserve_v2.rpc.transport.head import RequestHead
-from kserve_v2.rpc.typed import in_bytes
 
 
 class RefusedCall(Call):
@@ -123,12 +122,19 @@ class UnaryCall(TaskCall, SingleCall):
             self._forget_message()
 
 
-class SendingCall(TaskCall):
-    """A call that sends the messages of an RPC one by one, no faster than the client takes them."""
+class StreamingCall(TaskCall):
+    """A `Streaming` RPC. Its messages are sent one by one, no faster than the client takes them."""
 
     def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
         self._may_send = asyncio.Event()
+        self._messages: deque[Serialized] = deque()
+        self._half_closed = False
+        self._wake = asyncio.Event()
+        self._unread_bytes = 0
+        # Bytes of the messages that wait, and how many of these are counted as in flight.
+        self._waiting_bytes = 0
+        self._held_bytes = 0
 
     async def _send_all(self, answers: Any) -> None:
         """Send what the RPC yields."""
@@ -147,29 +153,6 @@ class SendingCall(TaskCall):
 
     def drained(self) -> None:
         self._may_send.set()
-
-
-class ServerStreamingCall(SendingCall, SingleCall):
-    """A `ServerStreaming` RPC."""
-
-    def run(self, message: Serialized) -> None:
-        rpc = self.head.rpc
-        assert isinstance(rpc, ServerStreaming)  # noqa: S101 - as `CALLS` has it
-        self.begin(self._send_all(in_bytes(rpc.answer(parse(message, rpc.request_type), self))))
-
-
-class StreamingCall(SendingCall):
-    """A `Streaming` RPC."""
-
-    def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
-        super().__init__(owner, stream_id, head)
-        self._messages: deque[Serialized] = deque()
-        self._half_closed = False
-        self._wake = asyncio.Event()
-        self._unread_bytes = 0
-        # Bytes of the messages that wait, and how many of these are counted as in flight.
-        self._waiting_bytes = 0
-        self._held_bytes = 0
 
     def opened(self, ended: bool) -> None:
         """The answer does not have to wait for a message."""
@@ -230,6 +213,5 @@ CALLS: dict[type, type[Call]] = {
     NoneType: RefusedCall,
     Direct: DirectCall,
     Unary: UnaryCall,
-    ServerStreaming: ServerStreamingCall,
     Streaming: StreamingCall,
 }
