@@ -7,9 +7,6 @@ from kserve_v2.errors import RETRY_AFTER_S, NoVersionError, ServingError, may_tr
 from kserve_v2.rest.compression import ENCODINGS, UnsupportedEncodingError
 from kserve_v2.scheduling import failures
 
-RETRY_AFTER = str(RETRY_AFTER_S)
-"""The header of this name."""
-
 
 def error_body(message: str) -> bytes:
     """The body of every error."""
@@ -22,7 +19,7 @@ def error_response(error: ServingError) -> Response:
     if isinstance(error, NoVersionError):
         return not_found()
     if may_try_again(error):
-        headers["retry-after"] = RETRY_AFTER
+        headers["retry-after"] = str(RETRY_AFTER_S)
     elif isinstance(error, UnsupportedEncodingError):
         headers["accept-encoding"] = ENCODINGS
     return Response(error_body(error.message), error.code.value.http, headers, "application/json")

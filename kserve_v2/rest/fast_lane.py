@@ -16,6 +16,7 @@ from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
 from kserve_v2.net.answer_text import Parts, any_answer, binary_answer, plain_answer
+from kserve_v2.net.together import Together
 from kserve_v2.rest.answer_encoder import AnswerEncoder
 from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.errors import error_response, known
@@ -31,7 +32,6 @@ from kserve_v2.rest.infer import (
     prepare,
 )
 from kserve_v2.rest.recurring import key_of, note
-from kserve_v2.rest.together import Together
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.slices import Room, Slicer, Slices
 

@@ -12,11 +12,12 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from kserve_v2.net.limited import LimitedConnection, RefusalError
 from kserve_v2.rest.endpoint import WAITING_TASKS
+from kserve_v2.rest.errors import error_body
 from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.fast_connection import FastConnection
 from kserve_v2.rest.fast_lane import Lane
-from kserve_v2.rest.limited import LimitedConnection, RefusalError
 
 # The most requests of one connection that are read while another is answered.
 _MAX_PIPELINED = 8
@@ -192,6 +193,9 @@ class HttpConnection(LimitedConnection):
             self._fast.abandon()
 
     # --- what is given up -----------------------------------------------------------------------------------------
+
+    def _error_body(self, status: HTTPStatus, message: str) -> bytes:
+        return error_body(message)
 
     def _discard(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
         if self.pipeline and self.pipeline[0][0] is cycle:

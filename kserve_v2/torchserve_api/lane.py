@@ -16,13 +16,13 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.answer_text import JOIN_BYTES, Parts, any_answer
 from kserve_v2.net.multipart import media_type
 from kserve_v2.net.read_in_place import LARGE_BYTES
+from kserve_v2.net.together import Together
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.fast_connection import FastConnection
 from kserve_v2.rest.fast_lane import Demanded
 from kserve_v2.rest.heads import Body, InferHead, InferHeads, Meaning, spelt_headers
 from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.together import Together
 from kserve_v2.scheduling.slices import Room
 from kserve_v2.torchserve.rows import usual_answer, usual_request
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Reply, of_answer, of_error, sendable

@@ -11,11 +11,11 @@ from kserve_v2.logs.log import Access
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
 from kserve_v2.messages import InferResponse
 from kserve_v2.net.answer_text import Parts
+from kserve_v2.net.together import Together
 from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.fast_connection import FastConnection
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.together import Together
 
 
 def request(body: bytes, *headers: bytes, length: int | None = None) -> bytes:

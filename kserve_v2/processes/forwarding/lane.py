@@ -8,6 +8,7 @@ from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
 from kserve_v2.net.answer_text import Parts
+from kserve_v2.net.together import Together
 from kserve_v2.processes.accepted import Accepted, Counted
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.heads import sized
@@ -16,7 +17,6 @@ from kserve_v2.processes.link import Link, Party
 from kserve_v2.rest.fast_lane import Lane, Sliced, fail
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.together import Together
 from kserve_v2.scheduling.slices import Room
 
 

@@ -1,5 +1,5 @@
 """uvicorn's HTTP protocol, but a client cannot hold on to memory, or to a connection, with a request that does not end:
-what a request may take is limited, in bytes and in time. Every error is JSON.
+what a request may take is limited, in bytes and in time.
 """
 
 import asyncio
@@ -10,11 +10,11 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from kserve_v2.errors import RETRY_AFTER_S
 from kserve_v2.net.answer_text import any_answer
 from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.origins import readable_by
 from kserve_v2.net.unread import unread_bytes
-from kserve_v2.rest.errors import RETRY_AFTER, error_body
 
 # After the last answer, the client may go on sending for this long. Closing at once would reset the connection, and the
 # client could lose the answer that says why.
@@ -30,7 +30,7 @@ class RefusalError(Exception):
 
 
 class LimitedConnection(HttpToolsProtocol):
-    """One HTTP/1.1 connection. Subclasses say what has begun and what has come."""
+    """One HTTP/1.1 connection. Subclasses say what has begun and what has come, and what errors look like."""
 
     def __init__(
         self,
@@ -203,7 +203,7 @@ class LimitedConnection(HttpToolsProtocol):
             "content-length": str(len(body)),
         }
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            headers["retry-after"] = RETRY_AFTER
+            headers["retry-after"] = str(RETRY_AFTER_S)
         origin = readable_by(self.headers or (), self._origins) if self._origins else None
         if origin is not None:
             headers |= {"access-control-allow-origin": origin, "vary": "Origin"}
@@ -216,8 +216,8 @@ class LimitedConnection(HttpToolsProtocol):
             self._hang_up(self._last_words)
 
     def _error_body(self, status: HTTPStatus, message: str) -> bytes:
-        """The body of such an answer."""
-        return error_body(message)
+        """The body of such an answer, in JSON."""
+        raise NotImplementedError
 
     def _discard(self, cycle: RequestResponseCycle, status: HTTPStatus) -> bool:
         """Give up a request whose body is not complete, with that status. Returns whether its answer has begun."""
