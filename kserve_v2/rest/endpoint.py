@@ -175,21 +175,14 @@ class ModelEndpoint:
                 access,
                 query=scope["query_string"],
             )
-            answer = self._trace if self._tracer.on else self._answer
-            await answer(operation, call, scope, receive, send)
+            trace = call.trace = begin_trace(self._tracer, call.model_name, scope)
+            if trace is not None:
+                receive, send = observed(trace, receive, send)
+            await self._answer(operation, call, scope, receive, send)
+            if trace is not None:
+                self._tracer.finish(trace)
             if access is not None:
                 log_access(access)
-
-    async def _trace(
-        self, operation: Operation, call: Call, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """As `_answer`, with a trace if the request is chosen for one."""
-        trace = call.trace = begin_trace(self._tracer, call.model_name, scope)
-        if trace is None:
-            await self._answer(operation, call, scope, receive, send)
-            return
-        await self._answer(operation, call, scope, *observed(trace, receive, send))
-        self._tracer.finish(trace)
 
     async def _answer(
         self, operation: Operation, call: Call, scope: Scope, receive: Receive, send: Send

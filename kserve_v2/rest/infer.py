@@ -86,26 +86,20 @@ def decode(
         body, document = prepared
     elif b"content-encoding" in headers:
         body = decompress(body, headers[b"content-encoding"], max_request_bytes)
-    header_length = headers.get(b"inference-header-content-length")
+    header_length, regions = headers.get(b"inference-header-content-length"), service.shared_memory
     if model.signature.verbatim:
-        found = decode_verbatim(
-            body, header_length, head.all_headers, model.signature, version, service.shared_memory
-        )
+        found = decode_verbatim(body, header_length, head.all_headers, model.signature, version, regions)
         if streams:
             found[0].packed = {**(found[0].packed or {}), "stream": True}
         if model.splits:
             model = service.route(model, found[0], head.all_headers)
         return Asked(model, *found, headers.get(b"accept-encoding"))
-    request, response_format = decode_request(
-        body, header_length, model.signature, version, service.shared_memory, document
-    )
+    found = decode_request(body, header_length, model.signature, version, regions, document)
     if model.splits:
         # What the body says decides. It is read again as the version that answers has it.
-        model = service.route(model, request, head.all_headers)
-        request, response_format = decode_request(
-            body, header_length, model.signature, version, service.shared_memory, document
-        )
-    return Asked(model, request, response_format, headers.get(b"accept-encoding"))
+        model = service.route(model, found[0], head.all_headers)
+        found = decode_request(body, header_length, model.signature, version, regions, document)
+    return Asked(model, *found, headers.get(b"accept-encoding"))
 
 
 class Prepared(NamedTuple):
@@ -298,10 +292,7 @@ class Infer(Reading[Asked]):
         asked = await self.decoded(call)
         response = await infer(asked.model, asked.request)
         call.executed(response)
-        if is_long(response, asked):
-            found = await self._service.slicer.finish(answer_in_slices(response, asked))
-        else:
-            found = answer(encode(response, asked), asked.accept_encoding)
+        found = await self._service.slicer.finish(answer_in_slices(response, asked))
         await send_answer(*found, call, send)
 
     def decode(self, call: Call, prepared: Prepared | None) -> Asked:

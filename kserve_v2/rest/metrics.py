@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kserve_v2.caching.cache import ResponseCache
@@ -9,7 +10,7 @@ from kserve_v2.metrics.processes import ProcessFigures
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.metrics.families import metrics_text
 
-_CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class MetricsApp:
@@ -28,22 +29,20 @@ class MetricsApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a scrape; see ASGI for the arguments."""
-        status, body = 200, b""
+        status, text = 200, ""
         if scope["method"] not in ("GET", "HEAD"):
-            status, body = 405, b"Method Not Allowed"
+            status, text = 405, "Method Not Allowed"
         elif scope["path"].rstrip("/") != "/metrics":
-            status, body = 404, b"Not Found: the metrics are at /metrics"
+            status, text = 404, "Not Found: the metrics are at /metrics"
         else:
             manager = self._manager
             await manager.count()
-            body = metrics_text(
+            text = metrics_text(
                 manager.ready_models(),
                 self._processes(),
                 manager.metrics,
                 self._cache,
                 manager.released(),
                 manager.residency,
-            ).encode()
-        headers = [(b"content-type", _CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+            )
+        await Response(text, status, media_type=_CONTENT_TYPE)(scope, receive, send)

@@ -28,6 +28,8 @@ class RequestTracer(Protocol):
 
 def begin_trace(tracer: RequestTracer, model: str, scope: Scope) -> Trace | None:
     """The trace of a request whose body is about to be read, None if it is not to be traced."""
+    if not tracer.on:
+        return None
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
     return tracer.begin(model, headers, "HTTP_RECV_START", time.monotonic_ns())
 

@@ -68,6 +68,12 @@ class ModelInfer:
         observer = None
         if self._tracer.on or self._log_access:
             observer = _Observer(self._tracer, received.message, context)
+        return self._ask_loaded(received, context, observer)
+
+    def _ask_loaded(
+        self, received: Received, context: Context, observer: "_Observer | None"
+    ) -> Parts | Asked:
+        """As `_ask`; waits for a model that is to be loaded, however often it is unloaded again."""
         try:
             return self._ask(received, context, observer)
         except NotHereError:
@@ -75,8 +81,8 @@ class ModelInfer:
                 observer.hand_over()
             raise
         except NotLoadedError as error:
-            demand = partial(self._service.demand, size=len(data))
-            return Demanded(demand, error.model_name, lambda: self._ask(received, context, observer))
+            demand = self._service.demand(error.model_name, len(received.data))
+            return Demanded(demand, partial(self._ask_loaded, received, context, observer))
 
     def _ask(self, received: Received, context: Context, observer: "_Observer | None") -> Parts | Asked:
         data, message, raw = received
@@ -106,29 +112,16 @@ class ModelInfer:
 class Demanded(Asked):
     """A request whose model is being loaded for it."""
 
-    __slots__ = ("_ask", "_demand")
+    __slots__ = ("_ask",)
 
-    def __init__(
-        self,
-        demand: Callable[[str], Coroutine[Any, Any, None]],
-        name: str,
-        ask: Callable[[], Parts | Asked],
-    ) -> None:
-        """Have the request answered, by `ask`, when `demand` has loaded the model of that name."""
-        self._demand = demand
+    def __init__(self, demand: Coroutine[Any, Any, None], ask: Callable[[], Parts | Asked]) -> None:
+        """Have the request answered, by `ask`, when `demand` has loaded the model."""
         self._ask = ask
-        self._wait(name)
-
-    def _wait(self, name: str) -> None:
-        self.ticket = Demand(self._demand(name), self._begin, self._answer)
+        self.ticket = Demand(demand, self._begin, self._answer)
 
     def _begin(self) -> None:
         try:
             found = self._ask()
-        except NotLoadedError as error:
-            # It was unloaded again.
-            self._wait(error.model_name)
-            return
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             self._answer(known(error))
             return

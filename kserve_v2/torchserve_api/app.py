@@ -106,7 +106,7 @@ class TorchServeApp:
                 _raise_if_foreign(scope)
             if access_log_enabled() and found.call in _PREDICTIONS:
                 access = Access("torchserve", found.name, found.version, answering.request_id, 200)
-            if self._rules.tracer.on and found.call in _PREDICTIONS:
+            if found.call in _PREDICTIONS:
                 trace = begin_trace(self._rules.tracer, found.name, scope)
             if trace is not None:
                 receive = answering.observe(trace, receive)
