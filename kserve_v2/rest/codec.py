@@ -26,8 +26,8 @@ from kserve_v2.rest.file_kinds import kind_of_file
 from kserve_v2.rest.json_tensor import (
     decode_json_data,
     decode_plain_numbers,
+    dumped,
     encode_json_data,
-    with_literals,
 )
 from kserve_v2.rest.json_text import check_depth, json_text, leading_object_bytes, parse_unusual_json
 from kserve_v2.rest.members import boolean, optional, string, unsigned
@@ -350,7 +350,7 @@ def encode_response(
         if name in said:
             entry["parameters"] = said[name] | entry.get("parameters", {})
         entries.append(entry)
-    return EncodedResponse(_dump(_document(response, entries)), binary)
+    return EncodedResponse(dumped(_document(response, entries)), binary)
 
 
 def _document(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -361,17 +361,3 @@ def _document(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[st
         document["parameters"] = response.parameters
     document["outputs"] = outputs
     return document
-
-
-def _dump(document: dict[str, Any]) -> bytes:
-    text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    # orjson writes null for NaN and the infinities, and nothing else in an answer is null: only then encode again.
-    if b"null" in text:
-        for entry in document["outputs"]:
-            if "data" in entry:
-                entry["data"] = with_literals(entry["data"])
-        if "parameters" in document:
-            parameters = document["parameters"]
-            document["parameters"] = {name: with_literals(value) for name, value in parameters.items()}
-        text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
-    return text

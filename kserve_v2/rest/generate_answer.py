@@ -12,7 +12,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.generate_values import Layout
-from kserve_v2.rest.json_tensor import with_literals
+from kserve_v2.rest.json_tensor import dumped
 from kserve_v2.rest.json_values import as_lists, writable
 from kserve_v2.rest.large_json import Gaps, is_large, written
 from kserve_v2.scheduling.slices import Slices
@@ -52,12 +52,7 @@ class AnswerForm:
             if isinstance(value, np.ndarray):
                 value = gaps.gap((yield from written(value))) if is_large(value) else as_lists(value)
             document[name] = value
-        text = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)
-        # orjson writes null for NaN and the infinities; see `codec`.
-        if b"null" in text:
-            literal = {name: with_literals(value) for name, value in document.items()}
-            text = orjson.dumps(literal, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_SORT_KEYS)
-        return gaps.fill(text)
+        return gaps.fill(dumped(document, orjson.OPT_SORT_KEYS))
 
     def _value(self, name: str, written: Array) -> Any:
         """What an output is written as: an array, or an element of it."""
@@ -80,7 +75,7 @@ class AnswerForm:
         rows = [
             [
                 # What has no label says so by having none.
-                {"index": position, **({"label": label} if label else {}), "value": with_literals(value)}
+                {"index": position, **({"label": label} if label else {}), "value": value}
                 for value, position, label in row
             ]
             for row in highest(array, self.classes, labels, batched=self.model.batched)

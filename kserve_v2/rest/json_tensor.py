@@ -46,7 +46,7 @@ _PLAIN: dict[Any, tuple[np.dtype[Any], frozenset[type]]] = {
 JSON_DTYPES = frozenset(dtype for dtype, _ in _PLAIN.values())
 """Arrays that orjson writes by itself."""
 
-_INTEGERS = frozenset({int})
+_INTEGERS, _TEXTS = frozenset({int}), frozenset({str})
 
 # How errors about elements begin.
 _UNPARSABLE = "Unable to parse 'data': "
@@ -289,11 +289,23 @@ def encode_json_data(array: Array, name: str) -> Any:
     )
 
 
-def with_literals(value: Any) -> Any:
-    """`value` with NaN and the infinities as the bare literals that Python's and Triton's JSON parsers take.
-
-    For floating point numbers, arrays and scalars only; orjson would write null for these values.
+def dumped(document: Any, option: int = 0) -> bytes:
+    """The JSON of an answer, with orjson's `option`. Where orjson writes null for NaN and the infinities, it is written
+    again with literals.
     """
+    option |= orjson.OPT_SERIALIZE_NUMPY
+    text = orjson.dumps(document, option=option)
+    return orjson.dumps(with_literals(document), option=option) if b"null" in text else text
+
+
+def with_literals(value: Any) -> Any:
+    """`value` with NaN and the infinities as the bare literals that Python's and Triton's JSON parsers take: in floats,
+    arrays and scalars, and in the lists and objects that they are in.
+    """
+    if isinstance(value, dict):
+        return {name: with_literals(each) for name, each in value.items()}
+    if isinstance(value, list) and not _TEXTS.issuperset(map(type, value)):
+        return [with_literals(each) for each in value]
     if isinstance(value, float):
         value = np.float64(value)
     floats = isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "f"

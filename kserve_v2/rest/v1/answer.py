@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import orjson
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
-from kserve_v2.rest.json_tensor import with_literals
+from kserve_v2.rest.json_tensor import dumped
 from kserve_v2.rest.json_values import B64, as_lists, writable
 from kserve_v2.rest.large_json import Gaps, is_large, slice_rows, written
 from kserve_v2.scheduling.slices import Slices
@@ -17,8 +16,6 @@ from kserve_v2.tensors.datatypes import BYTES, Array
 
 _BYTES_SUFFIX = "_bytes"
 """An output of BYTES whose name ends so is base64, whatever is in it."""
-
-_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
 def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Sequence[bytes]]:
@@ -35,20 +32,12 @@ def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Seque
     else:
         for name, array in arrays.items():
             values[name] = gaps.gap((yield from written(array))) if is_large(array) else as_lists(array)
-    document: dict[str, Any] = {}
-    for literal in (False, True):
-        shown = {name: with_literals(value) for name, value in values.items()} if literal else values
-        document["predictions" if by_row else "outputs"] = (
-            next(iter(shown.values())) if len(shown) == 1 else shown
-        )
-        if response.parameters:
-            # Neither of the two servers has them, but they would be lost.
-            document["parameters"] = {name: with_literals(each) for name, each in response.parameters.items()}
-        text = orjson.dumps(document, option=_OPTIONS)
-        # orjson writes null for NaN and the infinities, and nothing else in an answer is null.
-        if b"null" not in text:
-            break
-    return gaps.fill(text)
+    shown = next(iter(values.values())) if len(values) == 1 else values
+    document: dict[str, Any] = {"predictions" if by_row else "outputs": shown}
+    if response.parameters:
+        # Neither of the two servers has them, but they would be lost.
+        document["parameters"] = response.parameters
+    return gaps.fill(dumped(document))
 
 
 def _written(name: str, array: Array) -> Array:
@@ -78,27 +67,15 @@ def _rows(arrays: Mapping[str, Array]) -> Slices[list[bytes]]:
     """An object for each row, with its part of each output."""
     count = min(map(len, arrays.values()), default=0)
     at_once = slice_rows(sum(array[:1].size for array in arrays.values()))
-    for literal in (False, True):
-        parts = [b""]
-        for start in range(0, count, at_once):
-            gaps, rows = Gaps(), list[dict[str, Any]]()
-            columns = [as_lists(array[start : start + at_once]) for array in arrays.values()]
-            for row in zip(*columns, strict=True):
-                rows.append({})
-                for name, value in zip(arrays, row, strict=True):
-                    large = isinstance(value, np.ndarray) and is_large(value)
-                    rows[-1][name] = (
-                        gaps.gap((yield from written(value)))
-                        if large
-                        else with_literals(value)
-                        if literal
-                        else value
-                    )
-            text = orjson.dumps(rows, option=_OPTIONS)[1:-1]
-            if not literal and b"null" in text:
-                break
-            parts += (b"," if start else b"[", *gaps.fill(text))
-            yield
-        else:
-            break
+    parts: list[bytes] = []
+    for start in range(0, count, at_once):
+        gaps, rows = Gaps(), list[dict[str, Any]]()
+        columns = [as_lists(array[start : start + at_once]) for array in arrays.values()]
+        for row in zip(*columns, strict=True):
+            rows.append({})
+            for name, value in zip(arrays, row, strict=True):
+                large = isinstance(value, np.ndarray) and is_large(value)
+                rows[-1][name] = gaps.gap((yield from written(value))) if large else value
+        parts += (b"," if start else b"[", *gaps.fill(dumped(rows)[1:-1]))
+        yield
     return [*parts, b"]" if count else b"[]"]

@@ -10,11 +10,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import orjson
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.rest.json_tensor import Elements, with_literals
+from kserve_v2.rest.json_tensor import Elements, dumped
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.json_values import writable
 from kserve_v2.rest.large_json import slice_rows
@@ -134,7 +133,7 @@ def encode_results(
             if labels is None
             else [[[name, score] for name, score in zip(names, row, strict=False)] for row in part]
         )
-        parts += [b"," if at else b"", _dump(results)[1:-1]]
+        parts += [b"," if at else b"", dumped(results)[1:-1]]
         yield
     return [*parts, b"]}"]
 
@@ -143,17 +142,3 @@ def _rows(array: Array, output: str) -> Array:
     if not array.ndim:
         raise InvalidArgumentError(f"Tensor name: {output} has no shape information")
     return array.reshape(len(array), prod(array.shape[1:]))
-
-
-def _dump(results: list[Any]) -> bytes:
-    text = orjson.dumps(results, option=orjson.OPT_SERIALIZE_NUMPY)
-    # As for `predictions`; labels may have that text in them, too.
-    return text if b"null" not in text else _dump_literally(results)
-
-
-def _dump_literally(results: list[Any]) -> bytes:
-    literal = [
-        [[name, with_literals(score)] for name, score in row] if isinstance(row, list) else with_literals(row)
-        for row in results
-    ]
-    return orjson.dumps(literal, option=orjson.OPT_SERIALIZE_NUMPY)
