@@ -10,10 +10,10 @@ from kserve_v2.http2 import frames
 from kserve_v2.http2.budget import Clock
 from kserve_v2.http2.control import ControlFrames
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode, StreamFaultError
-from kserve_v2.http2.fields import Field
+from kserve_v2.http2.fields import Field, Head
 from kserve_v2.http2.flow import ReceiveWindow
 from kserve_v2.http2.frames import Setting
-from kserve_v2.http2.headers import Head, HeaderBlocks
+from kserve_v2.http2.headers import HeaderBlocks
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
 from kserve_v2.http2.reader import FrameReader
@@ -30,8 +30,10 @@ _RECEIVE_DATA = int(Event.RECEIVE_DATA)
 class Owner(Protocol[Head]):
     """Who a connection works for."""
 
-    def read_head(self, fields: Sequence[Field], nbytes: int) -> Head:
-        """What the fields of a request mean, which are a list of so many bytes; it depends on nothing else."""
+    def read_head(
+        self, fields: Sequence[Field], nbytes: int, begun: Head | None = None, count: int = 0
+    ) -> Head:
+        """See `fields.ReadHead`."""
         ...
 
     def make_stream(self, stream_id: int, head: Head) -> Stream:

@@ -1,16 +1,15 @@
 """Header blocks: what those of requests mean, and how those of answers are encoded."""
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Iterable
+from typing import Generic
 
+from kserve_v2.http2.beginnings import Beginnings
 from kserve_v2.http2.budget import Budget
 from kserve_v2.http2.errors import ErrorCode, StreamFaultError
-from kserve_v2.http2.fields import OF_REQUEST, REQUIRED, Field
-from kserve_v2.http2.hpack import Decoder
+from kserve_v2.http2.fields import OF_REQUEST, REQUIRED, Field, Head, ReadHead
+from kserve_v2.http2.hpack import NOTHING, Decoder, Fields
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.memory.remembered import Remembered
-
-Head = TypeVar("Head")
 
 # Of what one connection's blocks mean, and how many that came once are told apart from new ones.
 _MAX_REMEMBERED_BYTES = 64 * 1024
@@ -23,21 +22,19 @@ class HeaderBlocks(Generic[Head]):
 
     Clients that ask the same again and again send the same few bytes each time, so what a block means is remembered
     when it comes again. It depends on the block and on the dynamic table: with every change of the table all is
-    forgotten, and a block that changes the table is not remembered.
+    forgotten, and a block that changes the table is not remembered. Where requests differ in a few fields, what their
+    blocks begin with is remembered: see `Beginnings`.
     """
 
-    def __init__(
-        self, read_head: Callable[[Sequence[Field], int], Head], limits: Http2Limits, budget: Budget
-    ) -> None:
-        """`read_head` makes of a request's fields, and their size as a list, what is remembered; it depends on nothing
-        else.
-        """
+    def __init__(self, read_head: ReadHead[Head], limits: Http2Limits, budget: Budget) -> None:
+        """`read_head` makes of a request's fields what is remembered."""
         self._read_head = read_head
         self._usual_fields = limits.usual_header_fields
         self._budget = budget
         self._decoder = Decoder(
             limits.header_table_bytes, limits.max_header_block_bytes, limits.max_header_fields
         )
+        self._beginnings = Beginnings(self._decoder, read_head)
         # The meaning of each known block, or None.
         self.remembered: Remembered[bytes, Head] = Remembered(_MAX_REMEMBERED_BYTES, _MAX_MARKS)
 
@@ -50,29 +47,44 @@ class HeaderBlocks(Generic[Head]):
 
     def read(self, block: bytes) -> Head:
         """As `request`, of a block that is not known."""
-        changes = self._decoder.changes
-        fields, nbytes, marks = self._decode(block)
-        if marks & OF_REQUEST != REQUIRED:
-            raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "these are not the header fields of a request")
-        head = self._read_head(fields, nbytes)
-        if self._decoder.changes == changes and self.remembered.is_seen_again(block):
+        decoder = self._decoder
+        changes = decoder.changes
+        known = self._beginnings.of(block)
+        found = None if known is None else known.recall(block, decoder)
+        if found is None:
+            found = self._decode(block, NOTHING if known is None else known.held)
+            if found[2] & OF_REQUEST != REQUIRED:
+                raise StreamFaultError(
+                    ErrorCode.PROTOCOL_ERROR, "these are not the header fields of a request"
+                )
+            if known is not None and len(found[0]) <= self._usual_fields:
+                known.note(block)
+        elif decoder.changes != changes:
+            self.remembered.forget_all()
+        fields, nbytes, _ = found
+        if known is None or known.head is None:
+            head = self._read_head(fields, nbytes)
+        elif len(fields) == len(known.held[0]):
+            head = known.head
+        else:
+            head = self._read_head(fields, nbytes, known.head, len(known.held[0]))
+        if decoder.changes == changes and self.remembered.is_seen_again(block):
             self.remembered.keep(block, head, len(block) + nbytes + _OVERHEAD_BYTES)
         return head
 
     def skip(self, block: bytes) -> None:
         """Decode a block that nobody is interested in, for what it does to the table. Raises ConnectionFaultError."""
-        self._decode(block)
+        self._decode(block, NOTHING)
 
     def trailers(self, block: bytes) -> None:
         """Decode and check trailers, which nobody is interested in. Raises as `request`."""
-        _, _, marks = self._decode(block)
-        if marks:
+        if self._decode(block, NOTHING)[2]:
             raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "these are not the header fields of trailers")
 
-    def _decode(self, block: bytes) -> tuple[list[Field], int, int]:
-        """See `Decoder.decode`."""
+    def _decode(self, block: bytes, begun: Fields) -> Fields:
+        """See `Decoder.complete`."""
         changes = self._decoder.changes
-        found = self._decoder.decode(block)
+        found = self._decoder.complete(block, begun)
         if self._decoder.changes != changes:
             self.remembered.forget_all()
         if len(found[0]) > self._usual_fields:

@@ -13,8 +13,17 @@ from kserve_v2.http2.fields import FIELD_OVERHEAD_BYTES, MALFORMED, Field, mark
 _Entry = tuple[Field, int, int]
 """A field, what it counts for in the size of a list and of a table, and its mark."""
 
+
+Fields = tuple[list[Field], int, int]
+"""The fields of a block, or of its beginning, their size as a list, and their marks."""
+
+NOTHING: Fields = ([], 0, 0)
+"""What is known of a block of which nothing is known."""
+
 # The bits of a representation's first byte (section 6), and of that of a string, that are of a number.
 _INDEX, _TO_KEEP, _TABLE_BYTES, _NOT_TO_KEEP, _LENGTH = 0x7F, 0x3F, 0x1F, 0x0F, 0x7F
+INDEXED = 0x80
+"""The bit of a field that is given by its number."""
 _HUFFMAN = 0x80
 
 # The most bits of a number's that go before its last byte. Nothing here is nearly as large.
@@ -40,17 +49,20 @@ _STATIC = {
     index: _entry(*text.replace("~", " ").encode().split(b"=", 1))
     for index, text in enumerate(_STATIC_TABLE.split(), 1)
 }
-_FIRST_DYNAMIC = len(_STATIC) + 1
+FIRST_DYNAMIC = len(_STATIC) + 1
+"""The number of the youngest field of the table."""
 
 
 class Decoder:
-    """Decodes the blocks of one side of a connection, in their order. `changes`: how often its table has changed."""
+    """Decodes the blocks of one side of a connection, in their order. `changes`: how often its table has changed;
+    `added`: how many fields have been put into it.
+    """
 
     def __init__(self, max_table_bytes: int, max_list_bytes: int, max_fields: int) -> None:
         """`max_table_bytes`: as announced to the other side. The other limits are those of one block; updates of the
         table's size count as fields.
         """
-        self.changes = 0
+        self.changes = self.added = 0
         self._max_table_bytes = max_table_bytes
         self._max_list_bytes = max_list_bytes
         self._max_fields = max_fields
@@ -62,27 +74,34 @@ class Decoder:
     def __repr__(self) -> str:
         return f"<Decoder {len(self._table)} fields, {self._table_bytes} of {self._table_limit} bytes>"
 
-    def decode(self, block: bytes) -> tuple[list[Field], int, int]:
-        """The fields, their size as a list, and their marks. Raises ConnectionFaultError: both sides' tables have to
-        stay the same, so there is no way to go on after a block that is too much, or wrong.
+    def decode(self, block: bytes) -> Fields:
+        """What the block holds. Raises ConnectionFaultError: both sides' tables have to stay the same, so there is no
+        way to go on after a block that is too much, or wrong.
         """
-        fields: list[Field] = []
-        nbytes = marks = position = 0
-        left, end = self._max_fields, len(block)
+        return self.complete(block, NOTHING)
+
+    def complete(self, block: bytes, begun: Fields) -> Fields:
+        """As `decode`, of a block that begins with fields that are given by their numbers, each in one byte, and are
+        known to be these.
+        """
+        fields, nbytes, marks = begun
+        fields = fields[:]
+        position = len(fields)
+        left, end = self._max_fields - position, len(block)
         try:
             while position < end:
                 left -= 1
                 if left < 0:
                     raise _too_much(f"a header block of more than {self._max_fields} fields")
                 first = block[position]
-                if first & 0x80:
+                if first & INDEXED:
                     index, position = first & _INDEX, position + 1
                     if index == _INDEX:
                         index, position = _integer(block, position - 1, _INDEX)
-                    entry = _STATIC[index] if index < _FIRST_DYNAMIC else self._table[index - _FIRST_DYNAMIC]
+                    entry = _STATIC[index] if index < FIRST_DYNAMIC else self._table[index - FIRST_DYNAMIC]
                 elif first & 0x40:
                     entry, position = self._literal(block, position, _TO_KEEP)
-                    self._keep(entry)
+                    self.keep(entry)
                 elif first & 0x20:
                     position = self._resize(block, position, allowed=not fields)
                     continue
@@ -104,6 +123,10 @@ class Decoder:
             raise _too_much(f"a header list larger than {self._max_list_bytes} bytes")
         return fields, nbytes, marks
 
+    def holds(self, number: int) -> bool:
+        """Whether the field that was put into the table as so manieth is still there, and so all that came later."""
+        return self.added - number < len(self._table)
+
     def _literal(self, block: bytes, position: int, mask: int) -> tuple[_Entry, int]:
         """A field whose value, at least, is spelled out, and where it ends."""
         index, position = block[position] & mask, position + 1
@@ -111,18 +134,19 @@ class Decoder:
             index, position = _integer(block, position - 1, mask)
         if not index:
             name, position = _string(block, position)
-        elif index < _FIRST_DYNAMIC:
+        elif index < FIRST_DYNAMIC:
             name = _STATIC[index][0][0]
         else:
-            name = self._table[index - _FIRST_DYNAMIC][0][0]
+            name = self._table[index - FIRST_DYNAMIC][0][0]
         value, position = _string(block, position)
         return _entry(name, value), position
 
-    def _keep(self, entry: _Entry) -> None:
+    def keep(self, entry: _Entry) -> None:
         """Put a field into the table, in the place of the oldest ones if there is no room. All go for one that is too
         large itself (section 4.4).
         """
         self.changes += 1
+        self.added += 1
         self._table.appendleft(entry)
         nbytes = self._table_bytes + entry[1]
         while nbytes > self._table_limit:
@@ -139,6 +163,27 @@ class Decoder:
         while self._table_bytes > size:
             self._table_bytes -= self._table.pop()[1]
         return position
+
+
+def literal_at(block: bytes, position: int) -> tuple[bytes, int, int, bool] | None:
+    """Of the field at this place in a block that has been decoded: its name, where the value begins and ends, and
+    whether it is put into the table. None if it is not spelled out in plain text, or named by the dynamic table.
+    """
+    first = block[position]
+    if first & INDEXED or first & 0x60 == 0x20:
+        return None
+    keeps = first & 0x40 != 0
+    index, position = _integer(block, position, _TO_KEEP if keeps else _NOT_TO_KEEP)
+    if index >= FIRST_DYNAMIC:
+        return None
+    if index:
+        name = _STATIC[index][0][0]
+    else:
+        name, position = _string(block, position)
+    if block[position] & _HUFFMAN:
+        return None
+    length, position = _integer(block, position, _LENGTH)
+    return name, position, position + length, keeps
 
 
 def _integer(block: bytes, position: int, mask: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from kserve_v2.http2.connection import Connection, Owner
 from kserve_v2.http2.errors import ErrorCode
-from kserve_v2.http2.headers import Head
+from kserve_v2.http2.fields import Head
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Output
 from kserve_v2.http2.stream import STALLED_CHECKS

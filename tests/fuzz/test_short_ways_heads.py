@@ -30,10 +30,7 @@ Meaning = tuple[object, ...] | str
 
 
 def meaning(head: RequestHead) -> Meaning:
-    return (
-        head.refusal, head.rpc, head.timeout_s, head.encoding, head.answer_encoding, head.answer_headers,
-        head.recall, head.metadata,
-    )  # fmt: skip
+    return head.terms, head.timeout_s, head.metadata
 
 
 def reader() -> HeadReader:

@@ -146,7 +146,9 @@ class Client:
 
     # --- see `connection.Owner`
 
-    def read_head(self, fields: Sequence[Field], nbytes: int) -> Sequence[Field]:
+    def read_head(
+        self, fields: Sequence[Field], nbytes: int, begun: Sequence[Field] | None = None, count: int = 0
+    ) -> Sequence[Field]:
         self.heads.append(fields)
         return fields
 

@@ -25,7 +25,9 @@ class Server(Http2Protocol[Sequence[Field]]):
         self.writes = 0
         self.hold = False
 
-    def read_head(self, fields: Sequence[Field], nbytes: int) -> Sequence[Field]:
+    def read_head(
+        self, fields: Sequence[Field], nbytes: int, begun: Sequence[Field] | None = None, count: int = 0
+    ) -> Sequence[Field]:
         return fields
 
     def make_stream(self, stream_id: int, head: Sequence[Field]) -> Stream:

@@ -36,17 +36,18 @@ def read(**changes: bytes | None) -> Any:
 
 def test_a_call() -> None:
     head = read(grpc_timeout=b"5S", grpc_encoding=b"gzip", grpc_accept_encoding=b"deflate", x_a=b"b")
-    assert (head.rpc, head.refusal, head.timeout_s, head.encoding) == (RPC, b"", 5.0, b"gzip")
+    assert (head.terms.rpc, head.terms.refusal, head.terms.encoding) == (RPC, b"", b"gzip")
+    assert head.timeout_s == 5.0
     assert head.metadata == (("x-a", "b"),)
-    assert fields_of(head.answer_headers)["grpc-encoding"] == "deflate"
-    assert "grpc-encoding" not in fields_of(read().answer_headers)
+    assert fields_of(head.terms.answer_headers)["grpc-encoding"] == "deflate"
+    assert "grpc-encoding" not in fields_of(read().terms.answer_headers)
 
 
 @pytest.mark.parametrize(
     "content_type", [b"application/grpc", b"application/grpc+proto", b"application/grpc;x=y"]
 )
 def test_content_types_of_calls(content_type: bytes) -> None:
-    assert read(content_type=content_type).rpc is RPC
+    assert read(content_type=content_type).terms.rpc is RPC
 
 
 REFUSALS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
@@ -69,8 +70,8 @@ REFUSALS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 def test_refusals(name: str) -> None:
     changes, expected = REFUSALS[name]
     head = read(**changes)
-    assert head.rpc is None
-    assert expected.items() <= fields_of(head.refusal).items()
+    assert head.terms.rpc is None
+    assert expected.items() <= fields_of(head.terms.refusal).items()
 
 
 @pytest.mark.parametrize(

@@ -99,10 +99,10 @@ class Call(Stream):
         """Send the only message of the answer, and the status OK."""
         head = self.head
         size = sum(map(len, message))
-        if size < JOINED_BYTES and not head.answer_encoding:
+        if size < JOINED_BYTES and not head.terms.answer_encoding:
             self._headers_sent = True
             body = (PREFIX.pack(0, size), *message)
-            self.output.answer(self, head.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
+            self.output.answer(self, head.terms.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
             if self._has_deadline:
                 self.owner.deadlines.remove(self)
             if self._reader is None and self._callbacks is None:
@@ -117,14 +117,14 @@ class Call(Stream):
         """Send one message of several."""
         if not self._headers_sent:
             self._headers_sent = True
-            self.send_headers(self.head.answer_headers)
-        for part in in_frames(framed(message, self.head.answer_encoding)):
+            self.send_headers(self.head.terms.answer_headers)
+        for part in in_frames(framed(message, self.head.terms.answer_encoding)):
             self.send_data(part)
 
     def finish(self) -> None:
         """Send the status OK."""
         if not self._headers_sent:
-            self.send_headers(self.head.answer_headers)
+            self.send_headers(self.head.terms.answer_headers)
         self.send_headers(OK_TRAILERS, ends=True)
         self._end(StatusCode.OK, "")
 
@@ -174,8 +174,8 @@ class Call(Stream):
     # --- the stream -----------------------------------------------------------------------------------------------
 
     def opened(self, ended: bool) -> None:
-        if self.head.refusal:
-            self._close_with(self.head.refusal)
+        if self.head.terms.refusal:
+            self._close_with(self.head.terms.refusal)
         elif ended:
             self._half_close()
 
@@ -204,7 +204,7 @@ class Call(Stream):
             return
         # Anything else: parts of messages, several, or large ones.
         if self._reader is None:
-            self._reader = MessageReader(self.owner.options.max_request_bytes, self.head.encoding)
+            self._reader = MessageReader(self.owner.options.max_request_bytes, self.head.terms.encoding)
         self._read(self._reader, self._reader.feed(data), size, ended)
 
     def place(self) -> memoryview | None:

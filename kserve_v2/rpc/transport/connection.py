@@ -78,17 +78,20 @@ class GrpcConnection(Http2Protocol[RequestHead]):
 
     # --- see `http2.connection.Owner` -----------------------------------------------------------------------------
 
-    def read_head(self, fields: Sequence[Field], nbytes: int) -> RequestHead:
-        return self._server.heads.read(fields, nbytes)
+    def read_head(
+        self, fields: Sequence[Field], nbytes: int, begun: RequestHead | None = None, count: int = 0
+    ) -> RequestHead:
+        return self._server.heads.read(fields, nbytes, begun, count)
 
     def make_stream(self, stream_id: int, head: RequestHead) -> Stream:
-        return CALLS[type(head.rpc)](self, stream_id, head)
+        return CALLS[type(head.terms.rpc)](self, stream_id, head)
 
     def respond(
         self, stream_id: int, head: RequestHead, data: bytes, start: int, end: int
     ) -> Response | Stream | None:
         """A call of a `Direct` RPC with one message, like one that was answered before."""
-        recall = head.recall
+        terms = head.terms
+        recall = terms.recall
         size = end - start - PREFIX.size
         if recall is None or size < 0:
             return None
@@ -104,7 +107,8 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         if not isinstance(found, Asked):
             size = PREFIX.size + sum(map(len, found))
             if size <= self.connection.output.room:
-                return head.answer_headers, (PREFIX.pack(0, size - PREFIX.size), *found), size, OK_TRAILERS
+                prefix = PREFIX.pack(0, size - PREFIX.size)
+                return terms.answer_headers, (prefix, *found), size, OK_TRAILERS
         return AskedCall(self, stream_id, head, found)
 
     def ping_received(self) -> None:

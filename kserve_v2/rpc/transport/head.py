@@ -19,21 +19,34 @@ from kserve_v2.rpc.transport.metadata import (
 )
 
 _GRPC = b"application/grpc"
+_TIMEOUT = b"grpc-timeout"
+
+# The fields that say what a request means to gRPC: others are metadata, or nobody's.
+_READ = {b":method", b":path", b"content-type", b"grpc-accept-encoding", b"grpc-encoding", _TIMEOUT}
 
 
 @dataclass(slots=True)
-class RequestHead:
-    """A request that is a call of `rpc`, or else `refusal`: the header block that answers it. Nothing of it changes."""
+class Terms:
+    """What many requests have in common: they are calls of `rpc`, or else `refusal` is the header block that answers
+    them. Nothing of it changes.
+    """
 
-    fields: Sequence[Field] = ()
     rpc: Rpc | None = None
     refusal: bytes = b""
-    timeout_s: float | None = None
     encoding: bytes = b""
     answer_encoding: bytes = b""
     answer_headers: bytes = HEADERS
     # See `calls.Direct`; None if that is not possible, or the answer is to be compressed.
     recall: Callable[[Serialized], Parts | Asked | None] | None = None
+
+
+@dataclass(slots=True)
+class RequestHead:
+    """A request. Nothing of it changes."""
+
+    terms: Terms
+    fields: Sequence[Field] = ()
+    timeout_s: float | None = None
     _metadata: Metadata | None = None
 
     @property
@@ -52,13 +65,30 @@ class HeadReader:
         self._rpcs = rpcs
         self._max_metadata_bytes = max_metadata_bytes
         self._compression = compression
+        # By RPC and the encodings of messages, so there are only so many.
+        self._terms: dict[tuple[bytes, bytes, bytes], Terms] = {}
 
-    def read(self, fields: Sequence[Field], nbytes: int) -> RequestHead:
-        """The head of a request. `nbytes`: the fields' size as a list."""
+    def read(
+        self, fields: Sequence[Field], nbytes: int, begun: RequestHead | None = None, count: int = 0
+    ) -> RequestHead:
+        """The head of a request: see `http2.fields.ReadHead`."""
+        if begun is None or begun.terms.refusal or nbytes > self._max_metadata_bytes:
+            return self._read(fields, nbytes)
+        timeout_s = begun.timeout_s
+        for name, value in fields[count:]:
+            if name in _READ:
+                timeout_s = parse_timeout(value) if name == _TIMEOUT else None
+                if timeout_s is None:
+                    return self._read(fields, nbytes)
+        # Only metadata, or another deadline.
+        return RequestHead(begun.terms, fields, timeout_s)
+
+    def _read(self, fields: Sequence[Field], nbytes: int) -> RequestHead:
+        """The head of a request of which nothing is known."""
         values = dict(fields)
         rpc = self._rpcs.get(values[b":path"])
         encoding = values.get(b"grpc-encoding", b"")
-        timeout = values.get(b"grpc-timeout")
+        timeout = values.get(_TIMEOUT)
         timeout_s = None if timeout is None else parse_timeout(timeout)
         refusal = None
         if values[b":method"] != b"POST" or values.get(b"content-type") != _GRPC:
@@ -77,13 +107,16 @@ class HeadReader:
         if refusal is None and timeout is not None and timeout_s is None:
             refusal = trailers_only(ErrorCode.INVALID_ARGUMENT.value.grpc, "grpc-timeout is malformed")
         if refusal is not None:
-            return RequestHead(refusal=refusal)
+            return RequestHead(Terms(refusal=refusal))
         accepted = values.get(b"grpc-accept-encoding")
         answer_encoding = choose_encoding(self._compression, accepted) if accepted else b""
-        recall = rpc.recall if isinstance(rpc, Direct) and not answer_encoding else None
-        return RequestHead(
-            fields, rpc, b"", timeout_s, encoding, answer_encoding, headers(answer_encoding), recall
-        )
+        key = values[b":path"], encoding, answer_encoding
+        terms = self._terms.get(key)
+        if terms is None:
+            recall = rpc.recall if isinstance(rpc, Direct) and not answer_encoding else None
+            terms = Terms(rpc, b"", encoding, answer_encoding, headers(answer_encoding), recall)
+            self._terms[key] = terms
+        return RequestHead(terms, fields, timeout_s)
 
 
 def _not_grpc(values: Mapping[bytes, bytes]) -> bytes | None:

@@ -28,7 +28,7 @@ class DirectCall(SingleCall):
     _asked: Asked | None = None
 
     def run(self, message: Serialized) -> None:
-        rpc = self.head.rpc
+        rpc = self.head.terms.rpc
         assert isinstance(rpc, Direct)  # noqa: S101 - as `CALLS` has it
         try:
             found = rpc.recall(message)
@@ -111,7 +111,7 @@ class UnaryCall(TaskCall, SingleCall):
         self.begin(self._answer(message))
 
     async def _answer(self, message: Serialized) -> None:
-        rpc = self.head.rpc
+        rpc = self.head.terms.rpc
         assert isinstance(rpc, Unary)  # noqa: S101 - as `CALLS` has it
         try:
             answer = await rpc.answer(parse(message, rpc.request_type), self)
@@ -156,7 +156,7 @@ class StreamingCall(TaskCall):
 
     def opened(self, ended: bool) -> None:
         """The answer does not have to wait for a message."""
-        rpc = self.head.rpc
+        rpc = self.head.terms.rpc
         if isinstance(rpc, Streaming):
             self.begin(self._send_all(rpc.answer(self._requests(), self)))
         super().opened(ended)
