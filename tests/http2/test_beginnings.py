@@ -195,8 +195,11 @@ def check_same(client: Client, server: Server, block: bytes) -> None:
 
 @pytest.mark.parametrize("added", [*range(6), *range(58, 72)])
 @pytest.mark.parametrize("value_bytes", [0, 3000, 3600, 3700, 3780, 3840, 4060, 5000])
-def test_what_is_known_has_to_be_in_the_table_still(added: int, value_bytes: int) -> None:
-    """All of it; and after as many fields as make the same place of the same number, another field may be meant."""
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_is_known_has_to_be_in_the_table_still(added: int, value_bytes: int, moved: bool) -> None:
+    """All of it; and after as many fields as make the same place of the same number, another field may be meant.
+    `moved`: by their numbers now, the same fields are meant, in the table or not.
+    """
     client, server = Client(), Server()
     for _ in range(4):
         block, fields = client.block([*map(Sent, USUAL), Sent((b"a", b"b"), PLAIN)])
@@ -209,6 +212,10 @@ def test_what_is_known_has_to_be_in_the_table_still(added: int, value_bytes: int
         filling = b"\x40\x01n\x7f" + _more(value_bytes - 127) + b"x" * value_bytes
         client.read(filling)
         server.blocks.skip(filling)
+    if moved:
+        block = block.translate(
+            bytes(min(byte + (added + bool(value_bytes)) * (byte > 0xBD), 0xFE) for byte in range(256))
+        )
     check_same(client, server, block)
 
 
