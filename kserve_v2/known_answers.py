@@ -4,16 +4,18 @@ common is written once, and remembered.
 As with the forms of requests, nothing is kept unless it was seen to give the very bytes that the codec has given.
 """
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from kserve_v2.memory.remembered import Remembered
-from kserve_v2.messages import is_one_memory
+from kserve_v2.messages import InferResponse, is_one_memory
 from kserve_v2.tensors.datatypes import Array
 
 T = TypeVar("T")
+How = TypeVar("How")
+"""What else than the response says how it is written."""
 
 Key = tuple[object, ...]
 """All that what is in common depends on."""
@@ -27,32 +29,40 @@ MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 64 * 1024
 
 
-class KnownAnswers(Remembered[Key, T]):
-    """What the answers of one server have in common."""
+class KnownAnswers(Generic[How, T]):
+    """What the answers of one front end have in common. A subclass says what that is, and how answers are written."""
 
     def __init__(self) -> None:
-        super().__init__(MAX_REMEMBERED_BYTES)
+        self._known: Remembered[Key, T] = Remembered(MAX_REMEMBERED_BYTES)
 
-    def note(
-        self,
-        key: Key,
-        make: Callable[[], tuple[T, int] | None],
-        written: Callable[[], Parts | None],
-        expected: Callable[[], Parts],
-    ) -> None:
-        """Note an answer that is not known, at its second time. `make`: what it has in common with others, and about
-        how many bytes that takes; None for what is not so simple. `written`: the answer by way of that; None where that
-        gives none. `expected`: by way of the codec.
-        """
-        made = make() if self.is_seen_again(key) else None
+    def common(self, response: InferResponse, how: How) -> tuple[T, int] | None:
+        """What an answer has in common with others, and about how many bytes that takes; None if that is not simple."""
+        raise NotImplementedError
+
+    def written(self, common: T, response: InferResponse) -> Parts | None:
+        """An answer by way of that; None where that gives none."""
+        raise NotImplementedError
+
+    def expected(self, response: InferResponse, how: How) -> Parts:
+        """The answer by way of the codec."""
+        raise NotImplementedError
+
+    def find(self, key: Key, response: InferResponse, how: How) -> Parts | None:
+        """An answer that is known. None for one that is for the codec: such a one is noted, at its second time."""
+        common = self._known[key]
+        return self._note(key, response, how) if common is None else self.written(common, response)
+
+    def _note(self, key: Key, response: InferResponse, how: How) -> Parts | None:
+        made = self.common(response, how) if self._known.is_seen_again(key) else None
         if made is None:
-            return
-        self.keep(key, *made)
+            return None
+        self._known.keep(key, *made)
         # What is too large is not kept.
-        if key in self:
-            found = written()
-            if found is None or not same_parts(found, expected()):
-                self.forget(key)
+        written = self.written(made[0], response) if key in self._known else None
+        if written is None or not same_parts(written, self.expected(response, how)):
+            self._known.forget(key)
+            return None
+        return written
 
 
 def same_parts(left: Parts, right: Parts) -> bool:

@@ -3,7 +3,11 @@
 A model may have made them of what a client has sent: nothing in them begins another header, or another answer.
 """
 
+import logging
 import re
+from collections.abc import Iterable
+
+logger = logging.getLogger(__name__)
 
 BODYLESS = frozenset({204, 304})
 """Statuses of answers that end with their headers: what came behind those would be taken for the next answer."""
@@ -21,6 +25,20 @@ def header_of(name: str, value: str) -> tuple[bytes, bytes] | None:
     if _NAME.fullmatch(name) is None or _VALUE.fullmatch(encoded) is None:
         return None
     return name.lower().encode(), encoded
+
+
+def sendable_headers(said: Iterable[tuple[str, str]], whose: str) -> list[tuple[bytes, bytes]]:
+    """Headers as they are sent. Those that HTTP does not have are left out, and said in the log, with `whose` answer it
+    is.
+    """
+    headers: list[tuple[bytes, bytes]] = []
+    for name, value in said:
+        header = header_of(name, value)
+        if header is not None:
+            headers.append(header)
+        else:
+            logger.warning("%s: its answer's header %r is left out: it is no header of HTTP", whose, name)
+    return headers
 
 
 def status_of(said: int) -> int:

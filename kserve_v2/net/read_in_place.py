@@ -7,6 +7,7 @@ so that of the next large thing, too, little is copied.
 
 import asyncio
 import sys
+from collections.abc import Callable, Sequence
 
 # On Windows, asyncio's transports may stay with a protocol for the rest of what they have read, whatever takes its
 # place meanwhile.
@@ -77,6 +78,39 @@ class ReadInPlace(_Deputy):
         if not self._place:
             self.end()
         self.more(nbytes)
+
+
+class ReadWhole(ReadInPlace):
+    """In the place of a connection's protocol until something of a known size is complete. A parser would hand it on in
+    pieces, and these would have to be joined.
+    """
+
+    def __init__(
+        self,
+        connection: asyncio.Protocol,
+        transport: asyncio.Transport,
+        whole: memoryview,
+        parts: Sequence[bytes | memoryview],
+        on_more: Callable[["ReadWhole", memoryview | None], None],
+    ) -> None:
+        """`parts`: what the connection has read of it, which is put to the beginning of `whole`. `on_more` is called
+        whenever more has come, with `whole` when that was the last of it.
+        """
+        self._whole = whole
+        self._on_more = on_more
+        read_bytes = 0
+        for part in parts:
+            whole[read_bytes : read_bytes + len(part)] = part
+            read_bytes += len(part)
+        super().__init__(connection, transport, whole[read_bytes:])
+
+    @property
+    def read_bytes(self) -> int:
+        """How much of it is there."""
+        return len(self._whole) - len(self._place)
+
+    def more(self, nbytes: int) -> None:
+        self._on_more(self, None if self._place else self._whole)
 
 
 class _ShortReads(_Deputy):

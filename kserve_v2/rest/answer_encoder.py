@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from kserve_v2.known_answers import Key, KnownAnswers, Parts
+from kserve_v2.known_answers import KnownAnswers, Parts
 from kserve_v2.messages import InferResponse
 from kserve_v2.net.answer_text import JOIN_BYTES
 from kserve_v2.rest.codec import EncodedResponse, ResponseFormat, encode_response
@@ -27,11 +27,8 @@ class _Output(NamedTuple):
     binary: bool
 
 
-class AnswerEncoder:
+class AnswerEncoder(KnownAnswers[ResponseFormat, tuple[_Output, ...]]):
     """Encodes the answers of one server."""
-
-    def __init__(self) -> None:
-        self._known: KnownAnswers[tuple[_Output, ...]] = KnownAnswers()
 
     def encode(self, response: InferResponse, response_format: ResponseFormat) -> EncodedResponse | None:
         """The body of an answer that is like earlier ones; None for another one, and for one that is not so simple:
@@ -46,18 +43,19 @@ class AnswerEncoder:
             key += (name, array.dtype.num, array.shape, form.binary)
         if response.parameters:
             return None
-        texts = self._known[tuple(key)]
-        if texts is None:
-            return self._note(tuple(key), response, response_format)
+        found = self.find(tuple(key), response, response_format)
+        return None if found is None else EncodedResponse(bytes(found[0]), found[1:])
+
+    def written(self, common: tuple[_Output, ...], response: InferResponse) -> Parts | None:
         pieces = [b'{"id":%b,' % orjson.dumps(response.id) if response.id else b"{"]
-        binary: list[bytes | memoryview] = []
-        for output, array in zip(texts, outputs.values(), strict=True):
+        parts: list[bytes | memoryview] = [b""]
+        for output, array in zip(common, response.outputs.values(), strict=True):
             pieces.append(output.text)
             if output.binary:
                 if array.size:
                     # What is small is sent in one piece: a copy takes less time than a view.
                     small = array.nbytes <= JOIN_BYTES
-                    binary.append(array.tobytes() if small else encode_raw_tensor(array))
+                    parts.append(array.tobytes() if small else encode_raw_tensor(array))
                 continue
             data = orjson.dumps(array.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
             # orjson writes null for NaN and the infinities. Numbers have no such letter, nor have true and false.
@@ -65,45 +63,28 @@ class AnswerEncoder:
                 return None
             pieces.append(data)
         pieces.append(b"}]}")
-        return EncodedResponse(b"".join(pieces), binary)
+        parts[0] = b"".join(pieces)
+        return parts
 
-    def _note(
-        self, key: Key, response: InferResponse, response_format: ResponseFormat
-    ) -> EncodedResponse | None:
-        """Remember the texts of an answer at its second time, if they make the very bytes that the codec makes."""
-        if any(
-            not form and is_large(array)
-            for form, array in zip(key[5::4], response.outputs.values(), strict=True)
-        ):
-            # It is written in slices.
-            return None
-        self._known.note(
-            key,
-            lambda: _texts(response, response_format),
-            lambda: None if (found := self.encode(response, response_format)) is None else _parts(found),
-            lambda: _parts(encode_response(response, response_format, {}, batched=False)),
-        )
-        return self.encode(response, response_format) if key in self._known else None
+    def expected(self, response: InferResponse, how: ResponseFormat) -> Parts:
+        encoded = encode_response(response, how, {}, batched=False)
+        return encoded.header, *encoded.binary
 
-
-def _parts(encoded: EncodedResponse) -> Parts:
-    return encoded.header, *encoded.binary
-
-
-def _texts(
-    response: InferResponse, response_format: ResponseFormat
-) -> tuple[tuple[_Output, ...], int] | None:
-    """The texts of an answer, and their size; None for one that is not so simple."""
-    model = {"model_name": response.model_name, "model_version": response.model_version}
-    before = orjson.dumps(model)[1:-1] + b',"outputs":['
-    found: list[_Output] = []
-    for name, array in response.outputs.items():
-        binary = response_format.named.get(name, response_format.default).binary
-        if array.dtype == BYTES.dtype or not (binary or array.dtype in JSON_DTYPES):
-            return None
-        found.append(_Output(before + _describe(name, array, binary), binary))
-        before = b"},"
-    return tuple(found), sum(len(output.text) + _OVERHEAD_BYTES for output in found)
+    def common(self, response: InferResponse, how: ResponseFormat) -> tuple[tuple[_Output, ...], int] | None:
+        """The texts of an answer, and their size."""
+        model = {"model_name": response.model_name, "model_version": response.model_version}
+        before = orjson.dumps(model)[1:-1] + b',"outputs":['
+        found: list[_Output] = []
+        for name, array in response.outputs.items():
+            binary = how.named.get(name, how.default).binary
+            if array.dtype == BYTES.dtype or not (binary or array.dtype in JSON_DTYPES):
+                return None
+            if not binary and is_large(array):
+                # It is written in slices.
+                return None
+            found.append(_Output(before + _describe(name, array, binary), binary))
+            before = b"},"
+        return tuple(found), sum(len(output.text) + _OVERHEAD_BYTES for output in found)
 
 
 def _describe(name: str, array: Array, binary: bool) -> bytes:

@@ -9,13 +9,13 @@ from typing import Protocol
 
 from kserve_v2.errors import ServingError
 from kserve_v2.net.answer_text import Parts, last_answer
-from kserve_v2.net.read_in_place import LARGE_BYTES
+from kserve_v2.net.read_in_place import LARGE_BYTES, ReadWhole
 from kserve_v2.net.write_in_turns import TURN_BYTES, WriteInTurns
 from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.fast_lane import Lane
 from kserve_v2.rest.heads import Body, InferHead
 from kserve_v2.rest.infer import Asked
-from kserve_v2.rest.large_body import LargeBody
+from kserve_v2.tensors.raw import aligned_memory
 
 
 class Owner(Protocol):
@@ -129,12 +129,11 @@ class FastConnection:
 
     def _read_in_place(self, call: FastCall) -> None:
         """Let the transport read the rest of a body to where it is used."""
-        head, parts = call.head, call.take_parts()
-        LargeBody(
-            self._connection, self._transport, head.body_bytes, parts, head.json_bytes, self._more_in_place
-        ).begin()
+        # Its pages are only used once they are written: a client that announces much and sends little costs little.
+        whole = aligned_memory(call.head.body_bytes, aligned_at=call.head.json_bytes)
+        ReadWhole(self._connection, self._transport, whole, call.take_parts(), self._more_in_place).begin()
 
-    def _more_in_place(self, large: LargeBody, body: memoryview | None) -> None:
+    def _more_in_place(self, large: ReadWhole, body: memoryview | None) -> None:
         call = self._call
         if call is None:
             # It was refused meanwhile because it came too slowly.

@@ -1,6 +1,5 @@
 """Requests to models that read them themselves; see `kserve_v2.verbatim`."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,7 +8,7 @@ import orjson
 
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
-from kserve_v2.net.model_answers import OWN_HEADERS, header_of
+from kserve_v2.net.model_answers import OWN_HEADERS, sendable_headers
 from kserve_v2.rest.codec import (
     ALL_JSON,
     Body,
@@ -23,8 +22,6 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.verbatim import take_said
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.verbatim import BODY, HEADERS
-
-logger = logging.getLogger(__name__)
 
 # Parameters of a tensor that are for the server.
 _OF_THE_SERVER = frozenset(
@@ -104,15 +101,5 @@ def encode_verbatim(
 
 def own_headers(text: ParameterValue, model: str) -> list[tuple[bytes, bytes]]:
     """The headers that a model wants its answer to have; what is none is left out, and said in the log."""
-    found = []
-    for name, value in orjson.loads(str(text)):
-        if name.lower() in _OWN_HEADERS:
-            continue
-        header = header_of(name, value)
-        if header is None:
-            logger.warning(
-                "model '%s': its answer's header %r is left out: it is no header of HTTP", model, name
-            )
-        else:
-            found.append(header)
-    return found
+    said = (each for each in orjson.loads(str(text)) if each[0].lower() not in _OWN_HEADERS)
+    return sendable_headers(said, f"model '{model}'")

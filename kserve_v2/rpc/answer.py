@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.known_answers import Key, KnownAnswers
+from kserve_v2.known_answers import KnownAnswers
 from kserve_v2.messages import InferResponse
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
@@ -35,11 +35,8 @@ class _Frame(NamedTuple):
     raw_heads: tuple[bytes, ...]
 
 
-class AnswerEncoder:
+class AnswerEncoder(KnownAnswers[None, _Frame]):
     """Encodes the answers of one server."""
-
-    def __init__(self) -> None:
-        self._frames: KnownAnswers[_Frame] = KnownAnswers()
 
     def encode(
         self,
@@ -56,38 +53,30 @@ class AnswerEncoder:
         key: list[object] = [response.model_name, response.model_version]
         for name, array in response.outputs.items():
             key += (name, array.dtype.num, array.shape)
-        frame = self._frames[tuple(key)]
-        if frame is None:
-            return self._note(tuple(key), response)
-        parts: list[bytes | memoryview] = [frame.model]
+        return self.find(tuple(key), response, None) or self.expected(response, None)
+
+    def written(self, common: _Frame, response: InferResponse) -> Parts:
+        parts: list[bytes | memoryview] = [common.model]
         if response.id:
             parts.append(wire.text(_ID, response.id))
-        parts.append(frame.outputs)
-        for raw_head, array in zip(frame.raw_heads, response.outputs.values(), strict=True):
+        parts.append(common.outputs)
+        for raw_head, array in zip(common.raw_heads, response.outputs.values(), strict=True):
             small = array.nbytes <= COPIED_BYTES
             parts += (raw_head, array.tobytes() if small else encode_raw_tensor(array))
         return parts
 
-    def _note(self, key: Key, response: InferResponse) -> Parts:
-        """The answer by way of the codec. At its second time its frame is remembered, if the same comes of it."""
-        encoded = encode_response(response, {}, {}, batched=False)
-        if not any(array.dtype == BYTES.dtype for array in response.outputs.values()):
-            self._frames.note(
-                key,
-                lambda: _frame(response),
-                lambda: self.encode(response, {}, {}, batched=False),
-                lambda: encoded,
-            )
-        return encoded
+    def expected(self, response: InferResponse, how: None) -> Parts:
+        return encode_response(response, {}, {}, batched=False)
 
-
-def _frame(response: InferResponse) -> tuple[_Frame, int]:
-    """The frame of an answer, and its size."""
-    outputs = response.outputs
-    model = wire.text(_NAME, response.model_name) + wire.text(_VERSION, response.model_version)
-    described = b"".join([_describe(name, array) for name, array in outputs.items()])
-    raw_heads = tuple(wire.head(_RAW, array.nbytes) for array in outputs.values())
-    return _Frame(model, described, raw_heads), len(model) + len(described) + _OVERHEAD_BYTES
+    def common(self, response: InferResponse, how: None) -> tuple[_Frame, int] | None:
+        """The frame of an answer, and its size. Strings have none: how long they are differs."""
+        outputs = response.outputs
+        if any(array.dtype == BYTES.dtype for array in outputs.values()):
+            return None
+        model = wire.text(_NAME, response.model_name) + wire.text(_VERSION, response.model_version)
+        described = b"".join([_describe(name, array) for name, array in outputs.items()])
+        raw_heads = tuple(wire.head(_RAW, array.nbytes) for array in outputs.values())
+        return _Frame(model, described, raw_heads), len(model) + len(described) + _OVERHEAD_BYTES
 
 
 def _describe(name: str, array: Array) -> bytes:

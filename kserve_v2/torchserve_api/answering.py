@@ -1,15 +1,12 @@
 """Answers of TorchServe's APIs, as what an ASGI server sends."""
 
-import logging
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 
-from kserve_v2.net.model_answers import BODYLESS, OWN_HEADERS, header_of, status_of
+from kserve_v2.net.model_answers import BODYLESS, OWN_HEADERS, sendable_headers, status_of
 from kserve_v2.torchserve.rows import Answer
 from kserve_v2.torchserve_api.errors import TorchServeError, error_body, json_body, status_body
-
-logger = logging.getLogger(__name__)
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -72,14 +69,7 @@ def head(reply: Reply, request_id: str, cors: Headers) -> list[tuple[bytes, byte
     said = [each for each in reply.headers if each[0].lower() not in OWN_HEADERS]
     if reply.content_type:
         said.append(("content-type", reply.content_type))
-    for name, value in said:
-        header = header_of(name, value)
-        if header is not None:
-            headers.append(header)
-        else:
-            logger.warning(
-                "request %s: its answer's header %r is left out: it is no header of HTTP", request_id, name
-            )
+    headers += sendable_headers(said, f"request {request_id}")
     if reply.more is not None:
         headers.append(_IN_PARTS)
     elif reply.status not in BODYLESS:

@@ -2,7 +2,6 @@
 TorchServe does at the same paths.
 """
 
-import logging
 from collections.abc import Sequence
 from uuid import uuid4
 
@@ -10,15 +9,13 @@ from starlette.types import Send
 
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest
-from kserve_v2.net.model_answers import BODYLESS, OWN_HEADERS, header_of, status_of
+from kserve_v2.net.model_answers import BODYLESS, OWN_HEADERS, sendable_headers, status_of
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answers import send_answer
 from kserve_v2.rest.codec import Body
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.errors import error_body
 from kserve_v2.scheduling.replies import infer
-
-logger = logging.getLogger(__name__)
 
 _BACKEND = "torchserve"
 _JSON = "application/json"
@@ -64,12 +61,7 @@ async def _send(
         body, kind = b"", ""
     if kind:
         said.append(("content-type", kind))
-    found = [header_of(name, value) for name, value in said]
-    told = [header for header in found if header is not None]
-    if None in found:
-        logger.warning(
-            "model '%s': headers of its answer are left out: they are none of HTTP", call.model_name
-        )
+    told = sendable_headers(said, f"model '{call.model_name}'")
     if status not in BODYLESS:
         told.append((b"content-length", b"%d" % len(body)))
     await send_answer(told, (body,), call, send, status)
