@@ -17,6 +17,7 @@ from kserve_v2._generated._pool import POOL
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config.places import find_places
 from kserve_v2.config.problems import ConfigError
+from kserve_v2.config.quotes import Unclosed, unclosed_quotes
 from kserve_v2.config.skip import blank, blank_field
 from kserve_v2.config.text_files import read_text
 from kserve_v2.errors import InvalidArgumentError
@@ -57,25 +58,32 @@ def parse_config(text: str, source: str) -> ModelConfig:
     belong to a newer schema, and is skipped with a warning. `source` names the file in messages.
 
     Raises ConfigError with `source:line:column: message` lines: unknown fields and values that none can have all at
-    once; where brackets are not closed, nothing behind that.
+    once; where brackets or strings are not closed, nothing behind that.
     """
     mistakes: list[_Mistake] = []
     left = text
+    quotes: list[Unclosed] | None = None
     for _ in range(max(_LEAST_TRIES, _MOST_CHARACTERS // (len(text) + 1))):
         config = ModelConfig()
         try:
             text_format.Parse(left, config, descriptor_pool=POOL)
         except text_format.ParseError as error:
-            without = _without_mistake(error, text, left, source, mistakes)
+            quotes = unclosed_quotes(text) if quotes is None else quotes
+            end = min((each.suspect for each in quotes), default=_NOWHERE)
+            without = _without_mistake(error, text, left, source, mistakes, end)
             if without is None:
                 break
             left = without
         else:
-            if not mistakes:
+            if not (mistakes or quotes):
                 return config
             break
     else:
         mistakes.append(_Mistake(_NOWHERE, f"{source}: there may be more mistakes than these"))
+    mistakes += [
+        _Mistake(quote.place, f"{source}:{quote.place[0]}:{quote.place[1]}: {quote.why}")
+        for quote in quotes or ()
+    ]
     texts = [mistake.text for mistake in sorted(mistakes, key=lambda each: each.place)]
     raise ConfigError("\n".join(texts), texts)
 
@@ -89,15 +97,22 @@ class _Mistake:
 
 
 def _without_mistake(
-    error: text_format.ParseError, whole: str, text: str, source: str, mistakes: list[_Mistake]
+    error: text_format.ParseError,
+    whole: str,
+    text: str,
+    source: str,
+    mistakes: list[_Mistake],
+    end: tuple[int, int],
 ) -> str | None:
     """Note one mistake, and return the text with spaces in the place of the field; None where nothing can be told of
-    what comes behind it. `whole`: the text as it was.
+    what comes behind it. `whole`: the text as it was. `end`: the place from which on nothing can be told.
     """
     unknown = _UNKNOWN_FIELD.search(str(error))
     line, column = error.GetLine(), error.GetColumn()
+    if line is not None and column is not None and (line, column) >= end:
+        return None
     if unknown is not None and line is not None and column is not None:
-        if left := _without_unknown_fields(text, (line, column), source, mistakes):
+        if left := _without_unknown_fields(text, (line, column), source, mistakes, end):
             return left
         _note_unknown_field(unknown["message"], unknown["field"], (line, column), source, mistakes)
         return blank_field(text, line, column)
@@ -111,25 +126,25 @@ def _without_mistake(
     mistakes.append(_Mistake((line, column), described + _hint(error, text)))
     places = find_places(text)
     field = places.around(line, column)
-    if field is None or not places.balanced or "missing ending quote" in described:
+    if field is None or not places.balanced:
         return None
     left = blank(text, (field.start, field.end))
     return left if left != text else None
 
 
 def _without_unknown_fields(
-    text: str, first: tuple[int, int], source: str, mistakes: list[_Mistake]
+    text: str, first: tuple[int, int], source: str, mistakes: list[_Mistake], end: tuple[int, int]
 ) -> str | None:
-    """Note the unknown fields from the first one, at that line and column, up to the next other mistake, and return the
-    text with spaces in their places: the parser, which ends at each of them, reads it twice for all. None where they
-    are not seen as the parser sees them.
+    """Note the unknown fields from the first one, at that line and column, up to the next other mistake or the `end`,
+    and return the text with spaces in their places: the parser, which ends at each of them, reads it twice for all.
+    None where they are not seen as the parser sees them.
     """
     places = find_places(text)
     place = {}
     for field in places.unknown:
         start = places.place(field.start)
         place[field] = (start.line, start.column)
-    fields = [field for field in places.unknown if place[field] >= first]
+    fields = [field for field in places.unknown if first <= place[field] < end]
     if not places.balanced or not fields or place[fields[0]] != first:
         return None
     try:
@@ -138,8 +153,8 @@ def _without_unknown_fields(
         )
     except text_format.ParseError as error:
         # What is behind that may be no field at all.
-        end = (error.GetLine() or 0, error.GetColumn() or 0)
-        fields = [field for field in fields if place[field] < end]
+        mistake = (error.GetLine() or 0, error.GetColumn() or 0)
+        fields = [field for field in fields if place[field] < mistake]
     for field in fields:
         _note_unknown_field(field.message, field.name, place[field], source, mistakes)
     return blank(text, *((field.start, field.end) for field in fields)) if fields else None

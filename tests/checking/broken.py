@@ -134,6 +134,10 @@ CASES: dict[str, Case] = {
     "a bracket that is not closed": handler('max_batch_size: 8\ninput [\n  { name: "x" dims: [ 4 ] }\n'),
     "a bracket too many": handler("max_batch_size: 8 }\n"),
     "a string that is not closed": handler('backend: "python\n'),
+    "a number in a string that is not closed": handler('max_batch_size: "8\nbackend: "python"\n'),
+    "strings that are not begun or not closed": handler(
+        'backend: python"\nmax_batchsize: 8\nparameters { key: "a value { string_value: "b" } }\n'
+    ),
     "JSON": handler('{ "max_batch_size": 8 }\n'),
     "comments of another language": handler("// batches\nmax_batch_size: 8\n"),
     "YAML": handler('max_batch_size: 8\ninput:\n  - name: "x"\n'),
