@@ -73,10 +73,6 @@ class InvalidArgumentError(ServingError):
         self.problems = tuple(map(_sendable, problems)) or (self.message,)
 
 
-class NoVersionError(InvalidArgumentError):
-    """A version is no number, and the model has no labels. Over REST there is no such path."""
-
-
 class ConfigurationError(InvalidArgumentError):
     """A model's configuration is wrong by itself, whatever its files are."""
 

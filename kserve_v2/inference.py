@@ -219,16 +219,17 @@ class InferenceService:
     def statistics(self, name: str = "", version: str = "") -> Sequence[LoadedModel]:
         """The loaded versions whose statistics are asked for; "" for all models, or all versions of one.
 
-        Raises InvalidArgumentError for a model or version that does not answer, as Triton does.
+        Raises InvalidArgumentError for a model or version that does not answer, as Triton does, and NotFoundError for a
+        label that there is not.
         """
         if not name:
             return self.manager.ready_models()
-        number = self.manager.version_number(name, version) if version else None
         ready = self.manager.ready_versions(self.manager.asked(name, version))
         if not ready:
             raise InvalidArgumentError(f"requested model '{name}' is not available")
-        if number is None:
+        if not version:
             return ready
+        number = self.manager.version_number(name, version)
         wanted = [model for model in ready if model.version == number]
         if not wanted:
             raise InvalidArgumentError(f"requested model version is not available for model '{name}'")
@@ -295,10 +296,6 @@ class InferenceService:
             if model is None:
                 raise
             return model
-
-    def may_be_version(self, name: str, version: str) -> bool:
-        """Whether a text can be a version of a model, there or not: a number, or of a model with labels, any text."""
-        return not version or version.isdigit() or bool(self.manager.labels(name))
 
     def check(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
         """Check a decoded request to an acquired model; see `LoadedModel.check`. Returns the version that answers it,

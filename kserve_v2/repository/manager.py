@@ -36,7 +36,8 @@ from kserve_v2.repository.reading.scan import ModelEntry, Snapshot
 from kserve_v2.repository.residency.residency import Residency
 from kserve_v2.repository.routing.naming import released
 from kserve_v2.repository.routing.releases import Releases
-from kserve_v2.repository.routing.served import answering
+from kserve_v2.repository.routing.routes import to_come
+from kserve_v2.repository.routing.served import answering, without_latest
 from kserve_v2.repository.sources.on_demand import OnDemand
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.shared import Shared
@@ -328,6 +329,8 @@ class ModelManager(ModelMap):
         self._in_force[name] = release
         served = None if self._is_held_back(model) else model.served
         answers = self.routes.publish(name, answering(served), release, settled=not model.busy)
+        if to_come(served, release, model.awaited):
+            served, answers = without_latest(served), without_latest(answers)
         # Requests that a release may give to any of several versions are counted where they come together.
         self.replicas.publish(name, None if release or name in self._stand_ins else answers)
         if served is None or answers is None:
@@ -350,7 +353,7 @@ class ModelManager(ModelMap):
         self._publish_stand_ins(name)
         self.announce_change()
         # Whether by a call or by a file that a load has read: a label or a split may mean another version now.
-        if other_rule or (before and before.versions) != (served and served.versions):
+        if other_rule or before != served:
             self._changes.count += 1
             self._ensembles.changed(name)
 

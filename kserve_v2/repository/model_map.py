@@ -17,8 +17,8 @@ from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.names import Names
 from kserve_v2.repository.lifecycle.record import holding_sequence, with_sequences_to_finish
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.repository.routing.naming import named_version
-from kserve_v2.repository.routing.routes import RouteCounts, Routes, missing_text
+from kserve_v2.repository.routing.naming import named_version, unknown_label
+from kserve_v2.repository.routing.routes import RouteCounts, Routes, missing_text, to_come
 from kserve_v2.repository.routing.served import Served, answering
 from kserve_v2.repository.routing.split_model import SplitModel
 from kserve_v2.scheduling.calling.caller import Callee
@@ -67,26 +67,22 @@ class ModelMap:
         if (self._all_on_demand or self._is_evicted(name)) and name not in self._loaded:
             # Which versions it has, and which labels, is known when it is loaded.
             raise NotLoadedError(name)
-        number, label = named_version(name, version, self.labels(name))
+        number, label = named_version(version, self.labels(name))
         model = served.versions.get(str(number)) if served else None
         if model is not None:
             return model
         managed = self._names.model(name)
+        if label and number is None:
+            raise self._unknown_label(name, label)
         if managed is not None and (down := managed.down(number)):
             raise UnavailableError(f"Request for unknown model: '{name}' is not at ready state: {down}")
-        why = managed.reasons(number) if managed else ""
-        if managed is None or not (managed.records or managed.problem):
-            raise NotFoundError(f"Request for unknown model: '{name}' is not found")
+        if managed is None or not managed.is_known:
+            raise _unknown_model(name)
+        if number is None:
+            raise _no_latest(name, managed)
+        why = managed.reasons(number)
         if label:
             why += missing_text(name, managed.released.release, label)
-        if number is None and managed.ready:
-            release = managed.released.release
-            why = missing_text(name, release, "")
-            shares = release.split.shares if release.split is not None else ()
-            kind = UnavailableError if any(map(managed.is_coming, shares)) else NotServedError
-            raise kind(f"Request for unknown model: '{name}' is not at ready state{why}")
-        if number is None:
-            raise NotFoundError(f"Request for unknown model: '{name}' has no available versions{why}")
         if all(record.version != number for record in managed.records):
             raise NotFoundError(f"Request for unknown model: '{name}' version {number} is not found{why}")
         kind = UnavailableError if managed.is_coming(number) else NotServedError
@@ -140,9 +136,16 @@ class ModelMap:
 
     def version_number(self, name: str, version: str) -> int:
         """The number of a version that is given by number or label. Raises as `acquire` for what is neither."""
-        number, _ = named_version(name, version, self.labels(name))
-        assert number is not None  # noqa: S101 - there is a text
+        number, label = named_version(version, self.labels(name))
+        if number is None:
+            raise self._unknown_label(name, label)
         return number
+
+    def _unknown_label(self, name: str, label: str) -> NotFoundError:
+        managed = self._names.model(name)
+        if managed is None or not managed.is_known:
+            return _unknown_model(name)
+        return unknown_label(name, label, self.labels(name), [model.version for model in managed.ready])
 
     def finishing(self, name: str, version: str) -> LoadedModel | None:
         """A version that takes no new requests, but has sequences to finish: for requests that nobody else answers."""
@@ -218,3 +221,27 @@ class ModelMap:
     def answers(self, name: str) -> bool:
         """Whether a model answers, if only in an older version."""
         return name in self._serving
+
+
+def _no_latest(name: str, managed: ManagedModel) -> ServingError:
+    """Why nothing answers requests that name no version."""
+    not_ready = f"Request for unknown model: '{name}' is not at ready state"
+    release = managed.released.release
+    if not managed.ready:
+        if managed.is_loading:
+            return UnavailableError(f"{not_ready}: it is being loaded")
+        return NotFoundError(
+            f"Request for unknown model: '{name}' has no available versions{managed.reasons()}"
+        )
+    if awaited := to_come(managed.served, release, managed.awaited):
+        return UnavailableError(
+            f"{not_ready}: version {', '.join(map(str, awaited))} is being loaded for the first time; until "
+            "that has ended, others answer only requests that name them"
+        )
+    shares = release.split.shares if release.split is not None else ()
+    kind = UnavailableError if any(map(managed.is_coming, shares)) else NotServedError
+    return kind(f"{not_ready}{missing_text(name, release, '')}")
+
+
+def _unknown_model(name: str) -> NotFoundError:
+    return NotFoundError(f"Request for unknown model: '{name}' is not found")

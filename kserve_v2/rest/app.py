@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from kserve_v2.config import config_to_dict
+from kserve_v2.config.release import is_label
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.repository.models.shown import shown_statistics
@@ -42,6 +43,8 @@ from kserve_v2.rest.views import (
     root_view,
     server_metadata_view,
 )
+
+_NOT_READY = "Model version not ready"
 
 
 def create_app(
@@ -87,7 +90,7 @@ def create_app(
         **v1_operations(service, max_request_bytes, manners),
     }
     others = ModelRoutes(app, OwnPagesOnly(app, origins), service, bodies)
-    return ModelEndpoint(others, operations, bodies, service.tracer, service.demand, service.may_be_version)
+    return ModelEndpoint(others, operations, bodies, service.tracer, service.demand)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -135,7 +138,18 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
         """This model, or this version of it, answers."""
         if await service.model_says_ready(model_name, _version(version)):
             return json_response({"name": model_name, "ready": True})
-        return json_response({"name": model_name, "ready": False, "error": "Model version not ready"}, 400)
+        error = _why_not_ready(service, model_name, version)
+        return json_response({"name": model_name, "ready": False, "error": error}, 400)
+
+
+def _why_not_ready(service: InferenceService, model_name: str, version: str) -> str:
+    if is_label(version):
+        # Whoever has mistyped a label would wait for it. Of a number no more is said than Triton's clients know.
+        try:
+            service.acquire(model_name, version)
+        except ServingError as error:
+            return f"{_NOT_READY}: {error.message}"
+    return _NOT_READY
 
 
 def _add_root(app: FastAPI, service: InferenceService, *, is_page: bool) -> None:

@@ -16,7 +16,7 @@ from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.body import BodyReader
-from kserve_v2.rest.errors import error_response, known, method_not_allowed, not_found
+from kserve_v2.rest.errors import error_response, known, method_not_allowed
 from kserve_v2.rest.names import decode_path, name_in_path
 from kserve_v2.rest.traces import RequestTracer, begin_trace, observed
 from kserve_v2.tracing.trace import Trace
@@ -130,17 +130,13 @@ class ModelEndpoint:
         bodies: BodyReader,
         tracer: RequestTracer,
         demand: Callable[[str, int], Awaitable[None]],
-        may_be_version: Callable[[str, str], bool],
     ) -> None:
-        """`operations` by the last part of their path. `bodies` reads theirs. `demand` and `may_be_version`: the
-        service's.
-        """
+        """`operations` by the last part of their path. `bodies` reads theirs. `demand`: the service's."""
         self._app = app
         self._tracer = tracer
         self._operations = operations
         self._bodies = bodies
         self._demand = demand
-        self._may_be_version = may_be_version
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request; see ASGI for the arguments."""
@@ -163,8 +159,7 @@ class ModelEndpoint:
             }
             await self._app(asked, receive, send)
         elif scope["method"] != "POST":
-            allowed = method_not_allowed("POST") if self._may_be_version(*target[1:]) else not_found()
-            await allowed(scope, receive, send)
+            await method_not_allowed("POST")(scope, receive, send)
         else:
             access = Access("rest", *target[1:], status=200) if access_log_enabled() else None
             call = Call(

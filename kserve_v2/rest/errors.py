@@ -3,7 +3,7 @@
 import orjson
 from starlette.responses import Response
 
-from kserve_v2.errors import RETRY_AFTER_S, NoVersionError, ServingError, may_try_again
+from kserve_v2.errors import RETRY_AFTER_S, ServingError, may_try_again
 from kserve_v2.rest.compression import ENCODINGS, UnsupportedEncodingError
 from kserve_v2.scheduling import failures
 
@@ -16,18 +16,11 @@ def error_body(message: str) -> bytes:
 def error_response(error: ServingError) -> Response:
     """The answer to a request that failed with `error`."""
     headers: dict[str, str] = {}
-    if isinstance(error, NoVersionError):
-        return not_found()
     if may_try_again(error):
         headers["retry-after"] = str(RETRY_AFTER_S)
     elif isinstance(error, UnsupportedEncodingError):
         headers["accept-encoding"] = ENCODINGS
     return Response(error_body(error.message), error.code.value.http, headers, "application/json")
-
-
-def not_found() -> Response:
-    """The answer to a request whose path is none."""
-    return Response(error_body("Not Found"), 404, media_type="application/json")
 
 
 def method_not_allowed(allowed: str) -> Response:

@@ -40,9 +40,7 @@ class TimedRequests:
         """Answer a request to a model; see ASGI for the last three."""
         timing = _RequestTimes(self._service.tracer)
         service = self._service
-        endpoint = ModelEndpoint(
-            _unreachable, self._operations, self._bodies, timing, service.demand, service.may_be_version
-        )
+        endpoint = ModelEndpoint(_unreachable, self._operations, self._bodies, timing, service.demand)
         of_version = f"/versions/{version}" if version else ""
         # The name is decoded already.
         asked = {**scope, "path": f"/v2/models/{name}{of_version}/infer", "raw_path": b""}

@@ -3,7 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -128,6 +128,38 @@ def test_loading_an_ensemble_loads_its_steps(repository: Repository) -> None:
     repository.load("louter")
     assert repository.value("louter", 5) == 9
     assert [repository.state(name)[0] for name in ("l1", "l2", "lens", "louter")] == ["READY"] * 4
+
+
+def test_an_ensemble_waits_for_the_newest_version_of_a_step_and_takes_the_older_one_if_that_fails(
+    repository: Repository, ensembles_channel: Channel, gate: Gate
+) -> None:
+    explicit, both = repository.explicit, BATCHED + " version_policy { all { } }"
+    explicit.write("newest", add(1), both)
+    repository.chain("nens", "newest")
+    repository.load("nens")
+    assert explicit.unload("newest").status_code == 200
+    wait_until(lambda: repository.is_gone("nens") and repository.is_gone("newest"))
+    waiting = f"import socket\nsocket.create_connection(('127.0.0.1', {gate.port}), 60).recv(1)\n"
+    explicit.write("newest", waiting + BROKEN, both, version=2)
+    with ThreadPoolExecutor(1) as pool:
+        load = pool.submit(explicit.load, "newest")
+        gate.await_start()
+        wait_until(lambda: repository.server.get("/v2/models/newest/versions/1/ready").status_code == 200)
+        ask = {"inputs": [json_tensor("x", "INT32", [1, 1], [4])]}
+        assert repository.server.infer("newest/versions/1", ask).json()["model_version"] == "1"
+        refused = repository.server.infer("newest", ask)
+        assert refused.status_code == 503
+        assert "version 2 is being loaded for the first time" in error_of(refused)
+        assert refused.headers["retry-after"] == "1"
+        asked = pb.ModelInferRequest(model_name="newest")
+        assert ensembles_channel.infer_fails(asked) == (STATUS.UNAVAILABLE, error_of(refused))
+        assert repository.server.get("/v2/models/newest/ready").status_code == 400
+        assert repository.is_gone("nens")
+        gate.open()
+        assert load.result().status_code == 400
+    assert repository.server.infer("newest", ask).json()["model_version"] == "1"
+    wait_until(lambda: repository.state("nens")[0] == "READY")
+    assert repository.value("nens", 5) == 6
 
 
 def test_a_step_that_is_loaded_is_not_loaded_again(repository: Repository) -> None:

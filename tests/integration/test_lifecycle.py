@@ -102,7 +102,11 @@ def test_a_model_while_it_loads(explicit: ExplicitServer, later: Callable[..., F
         gate.await_start()
         assert explicit.index("loading") == [{"name": "loading", "version": "1", "state": "LOADING"}]
         assert (ready(server), model_ready(server, "loading")) == (400, 400)
-        assert server.infer("loading", ASK).status_code == 404
+        response = server.infer("loading", ASK)
+        assert (response.status_code, error_of(response)) == (
+            503, "Request for unknown model: 'loading' is not at ready state: it is being loaded",
+        )  # fmt: skip
+        assert response.headers["retry-after"] == "1"
         response = server.infer("loading/versions/1", ASK)
         assert (response.status_code, error_of(response)) == (
             503, "Request for unknown model: 'loading' version 1 is not at ready state",

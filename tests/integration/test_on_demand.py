@@ -235,7 +235,7 @@ def test_labels_are_known_once_the_model_is_loaded(on_demand: ExplicitServer, ch
     assert answer_of(on_demand.server, "labelled", "PROD") == 1
     on_demand.unload("labelled")
     status, text = channel.infer_fails(grpc_request("labelled", model_version="NONE"))
-    assert (status, "has no version label 'NONE'" in text) == (STATUS.NOT_FOUND, True)
+    assert (status, "has no version 'NONE'" in text) == (STATUS.NOT_FOUND, True)
 
 
 # --- one load for all -----------------------------------------------------------------------------------------------

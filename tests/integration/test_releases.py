@@ -167,11 +167,29 @@ def test_a_label_that_there_is_not(server: RunningServer) -> None:
     change(server, labels={"PROD": 2, "STG": 3})
     answer = server.post(f"{path('PRDO')}/infer", json=JSON_BODY)
     assert answer.status_code == 404
-    text = "Request for unknown model: 'm' has no version label 'PRDO', it has PROD, STG"
+    text = (
+        "Request for unknown model: 'm' has no version 'PRDO', which is neither a number nor a label of this model: its "
+        "labels are PROD, STG, and the versions that are loaded are 1, 2, 3"
+    )
     assert error_of(answer) == text
     with Channel(server) as channel:
         assert channel.infer_fails(grpc_request("PRDO")) == (STATUS.NOT_FOUND, text)
-    assert server.get(f"{path('PRDO')}/ready").status_code == 400
+        ready_call = channel.method("ModelReady", pb.ModelReadyResponse)
+        assert not ready_call(pb.ModelReadyRequest(name="m", version="PRDO")).ready
+    ready = server.get(f"{path('PRDO')}/ready")
+    assert (ready.status_code, ready.json()["error"]) == (400, f"Model version not ready: {text}")
+    for place in ("", "/config", "/stats"):
+        shown = server.get(f"{path('PRDO')}{place}")
+        assert (shown.status_code, error_of(shown)) == (404, text)
+    for operation in ("generate", "generate_stream", "infer_stream"):
+        asked = server.post(f"{path('PRDO')}/{operation}", json=JSON_BODY)
+        assert (asked.status_code, error_of(asked)) == (404, text)
+    for v1 in (
+        server.post("/v1/models/m/labels/PRDO:predict", json={"instances": [1]}),
+        server.get("/v1/models/m/labels/PRDO"),
+        server.get("/v1/models/m/labels/PRDO/metadata"),
+    ):
+        assert (v1.status_code, error_of(v1)) == (404, text)
     assert server.post(f"{path('2a')}/infer", json=JSON_BODY).status_code == 404
 
 

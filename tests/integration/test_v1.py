@@ -123,9 +123,16 @@ def test_versions_and_labels(server: RunningServer, tf_server: RunningServer) ->
     body = {"instances": [7]}
     unknown = tf_server.post("/v1/models/versions/labels/TEST:predict", json=body)
     assert unknown.status_code == 404
-    assert "no version label 'TEST', it has PROD" in error_of(unknown)
+    assert (
+        "no version 'TEST', which is neither a number nor a label of this model: its labels are PROD,"
+        in error_of(unknown)
+    )
     none = server.post("/v1/models/versions/labels/TEST:predict", json=body)
-    assert (none.status_code, error_of(none)) == (400, "Unrecognized servable version label: TEST")
+    assert none.status_code == 404
+    assert "it has no labels, and the versions that are loaded are 1, 2, 3" in error_of(none)
+    for place in ("labels/TEST", "labels/TEST/metadata"):
+        shown = server.get(f"/v1/models/versions/{place}")
+        assert (shown.status_code, error_of(shown)) == (404, error_of(none))
 
 
 AVAILABLE = {"state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}

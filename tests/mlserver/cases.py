@@ -117,7 +117,7 @@ DIFFERENT: dict[str, tuple[Case, int, str]] = {
     "unknown version": (
         ("POST", "/v2/models/echo/versions/v9/infer", {"inputs": []}),
         404,
-        "Request for unknown model: 'echo' has no version label 'v9', it has v2",
+        "Request for unknown model: 'echo' has no version 'v9', which is neither a number nor a label of this model: its labels are v2, ",
     ),
 }
 """What ours answers, by status and the beginning of its error: as it does for models of every other kind."""

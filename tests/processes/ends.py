@@ -5,13 +5,17 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from starlette.responses import Response
+
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.processes.accepted import Accepted
 from kserve_v2.processes.answering.answering import Answering
 from kserve_v2.processes.forwarding.rpcs import forwarding_rpcs
 from kserve_v2.processes.link import Link
-from kserve_v2.rest.errors import not_found
 from kserve_v2.rpc.calls import Rpc
+
+NOTHING = Response(status_code=404)
+"""An application that has no routes."""
 
 
 @asynccontextmanager
@@ -36,6 +40,6 @@ async def forwarded(rpcs: Sequence[Rpc]) -> AsyncIterator[Sequence[Rpc]]:
     """As a worker has them, whose home is in this process."""
     inflight = InflightBytes(sys.maxsize)
     async with linked(inflight) as (worker, home):
-        Answering(not_found(), None, rpcs, inflight).serve(home)
+        Answering(NOTHING, None, rpcs, inflight).serve(home)
         await open_both(worker, home)
         yield await forwarding_rpcs(worker, Accepted())

@@ -16,9 +16,8 @@ from kserve_v2.processes.forwarding.app import ForwardingApp
 from kserve_v2.processes.forwarding.rpcs import forwarding_rpcs
 from kserve_v2.processes.heads import make_scope
 from kserve_v2.processes.window import WINDOW_BYTES
-from kserve_v2.rest.errors import not_found
 from kserve_v2.rpc.calls import Asked, Context, Direct, Parts, Serialized, Streaming
-from tests.processes.ends import linked, open_both
+from tests.processes.ends import NOTHING, linked, open_both
 from tests.processes.test_streams import Call, settled
 
 
@@ -194,7 +193,7 @@ def test_what_comes_once_the_home_is_gone_is_not_waited_for() -> None:
     async def run() -> None:
         accepted = Accepted()
         async with linked() as (worker, home):
-            Answering(not_found(), None, (), InflightBytes(sys.maxsize)).serve(home)
+            Answering(NOTHING, None, (), InflightBytes(sys.maxsize)).serve(home)
             await open_both(worker, home)
             app = ForwardingApp(worker, accepted)
             client = Client(1)

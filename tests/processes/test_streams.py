@@ -18,9 +18,8 @@ from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import WINDOW_BYTES
-from kserve_v2.rest.errors import not_found
 from kserve_v2.rpc.calls import Context, Parts, Serialized, Streaming
-from tests.processes.ends import linked, open_both
+from tests.processes.ends import NOTHING, linked, open_both
 
 SIZE = 16 * 1024
 
@@ -74,7 +73,7 @@ async def settled(home: Link, worker: Link) -> None:
 
 def serve(home: Link, rpc: Rpc, inflight: InflightBytes | None = None) -> None:
     rpcs = (Streaming("/test/Endless", rpc.endless), Streaming("/test/Deaf", rpc.deaf))
-    Answering(not_found(), None, rpcs, inflight or InflightBytes(sys.maxsize)).serve(home)
+    Answering(NOTHING, None, rpcs, inflight or InflightBytes(sys.maxsize)).serve(home)
 
 
 async def never() -> AsyncIterator[Serialized]:

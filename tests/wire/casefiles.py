@@ -32,6 +32,7 @@ COMMON = {
     "'shared_memory_region' in 'parameters'. ",
     "PROVIDE": "Please provide all required input(s).",
     "VERSION": "version should be an integral value > 0",
+    "LABEL": "which is neither a number nor a label of this model: it has no labels, and the versions that are loaded",
 }
 
 Entry = dict[str, Any]

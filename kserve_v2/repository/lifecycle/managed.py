@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -93,6 +93,9 @@ class ManagedModel:
         self._no_room = False
         # The versions that answered when last all was as it should be.
         self._established: frozenset[int] = frozenset()
+        # What was wanted when nothing answered: until all of that has been loaded, or has failed, nothing stands in for
+        # what is to come.
+        self._first: Mapping[int, int] = {}
         # Whether it would be served if the models that it is made of were.
         self._lost = False
         self._commands: set[asyncio.Task[None]] = set()
@@ -129,9 +132,14 @@ class ManagedModel:
         return [record.actual for record in self.records]
 
     @property
+    def is_known(self) -> bool:
+        """Whether there is anything to say of this model: it is or was loaded, or a load was tried."""
+        return bool(self.records or self.problem)
+
+    @property
     def forgettable(self) -> bool:
         """Whether there is nothing to know of this model: clients make up names without end."""
-        return not (self.records or self.problem or self._commands)
+        return not (self.is_known or self._commands)
 
     def entries(self, problem: str) -> list[IndexEntry]:
         """What the repository index tells. `problem`: of the model's directory."""
@@ -167,6 +175,27 @@ class ManagedModel:
             for record in self.records
         )
         return generation is not None and (not failed or self._loader.tries_again)
+
+    @property
+    def awaited(self) -> frozenset[int]:
+        """The versions that are being loaded for the first time: whatever they succeed did not answer when their load
+        began, so that nobody has an older one to keep to.
+        """
+        return frozenset(version for version, _ in self._loading & self._first.items())
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether anything is being loaded that is still wanted."""
+        return bool(self._loading)
+
+    @property
+    def _loading(self) -> Set[tuple[int, int]]:
+        loading = {
+            (record.version, record.generation)
+            for record in self.records
+            if record.state is ModelState.LOADING
+        }
+        return loading & self._generations.items()
 
     @property
     def ready(self) -> list[LoadedModel]:
@@ -232,6 +261,7 @@ class ManagedModel:
             self.released.offer(candidate.found, moment, at_once=anew)
             self.problem, self._lost = "", False
             self._wanted = self._want(candidate, kept)
+            self._first = self._generations if anew else {}
             self._call_unloaded()
             self._reconcile()
             await self._await_loads(self._wanted, unloads, anew=anew)
@@ -426,6 +456,7 @@ class ManagedModel:
         self._lost = False
         versions = self._wanted.generations
         self._wanted = Wanted(self._wanted.candidate, dict.fromkeys(versions, self._generation))
+        self._first = {} if self.served is not None else self._generations
         self._reconcile(revived=True)
 
     # --- acting -------------------------------------------------------------------------------------------------

@@ -1,32 +1,37 @@
 """How clients name versions: by number, or by a label that stands for one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from kserve_v2.config.release import Release, is_label
-from kserve_v2.errors import InvalidArgumentError, NotFoundError, NoVersionError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.routing.routes import without_effect
 from kserve_v2.repository.routing.served import Served
 
 
-def named_version(model: str, version: str, labels: Mapping[str, int]) -> tuple[int | None, str]:
-    """The number of a version as clients write it, None for "", and the label, if it is one of `labels`. Raises
-    NotFoundError for another label of a model that has some, InvalidArgumentError, with Triton's texts, for what is
-    neither: NoVersionError where it could be a label.
+def named_version(version: str, labels: Mapping[str, int]) -> tuple[int | None, str]:
+    """The number of a version as clients write it, None for "", and the label, if it is one of `labels`. The number is
+    None, too, for a label that is none of them. Raises InvalidArgumentError, with Triton's texts, for what can be
+    neither a number nor a label.
     """
-    if not version:
-        return None, ""
     if version in labels:
         return labels[version], version
-    if labels and is_label(version):
-        raise NotFoundError(
-            f"Request for unknown model: '{model}' has no version label '{version}', it has {', '.join(sorted(labels))}"
-        )
-    try:
-        return parse_version(version), ""
-    except InvalidArgumentError as error:
-        raise (NoVersionError(error.message) if is_label(version) else error) from None
+    if not version or is_label(version):
+        return None, version
+    return parse_version(version), ""
+
+
+def unknown_label(
+    model: str, label: str, labels: Collection[str], versions: Collection[int]
+) -> NotFoundError:
+    """What is said of a label that a model does not have. `versions`: those that are loaded."""
+    named = f"its labels are {', '.join(sorted(labels))}" if labels else "it has no labels"
+    loaded = ", ".join(map(str, sorted(versions))) or "none"
+    return NotFoundError(
+        f"Request for unknown model: '{model}' has no version '{label}', which is neither a number nor a label of this "
+        f"model: {named}, and the versions that are loaded are {loaded}"
+    )
 
 
 def parse_version(version: str) -> int:

@@ -242,6 +242,19 @@ def check_release(
             )
 
 
+def to_come(served: Served | None, release: Release, awaited: Collection[int]) -> list[int]:
+    """The versions in whose place another one would answer requests that name none. `awaited`: those that are being
+    loaded for the first time.
+    """
+    if served is None:
+        return []
+    shares = release.split.shares if release.split is not None else None
+    highest = max(map(int, served.versions))
+    return sorted(
+        version for version in awaited if (version > highest if shares is None else shares.get(version))
+    )
+
+
 def missing_text(name: str, release: Release, label: str) -> str:
     """Goes behind what is said of a request to a label whose version does not answer, or to a split without any."""
     if label:

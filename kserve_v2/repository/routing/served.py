@@ -27,3 +27,8 @@ def answering(loaded: Served | None) -> Served | None:
     up = {version: model for version, model in loaded.versions.items() if not model.down}
     latest = loaded.latest
     return Served(MappingProxyType(up), None if latest is None or latest.down else latest)
+
+
+def without_latest(served: Served | None) -> Served | None:
+    """The same, with nothing that answers requests which name no version."""
+    return None if served is None else Served(served.versions, None)

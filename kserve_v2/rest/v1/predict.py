@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from starlette.types import Send
 
-from kserve_v2.errors import InvalidArgumentError, NotFoundError, NoVersionError, UnsupportedError
+from kserve_v2.errors import NotFoundError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
@@ -95,8 +95,6 @@ def acquire(service: InferenceService, name: str, version: str, manners: Manners
     """The model that answers. Raises as `InferenceService.acquire`, in the words that clients of v1 know."""
     try:
         return service.acquire(name, version)
-    except NoVersionError:
-        raise InvalidArgumentError(f"Unrecognized servable version label: {version}") from None
     except NotFoundError:
         known = service.versions(name, version)
         if known and (not version.isdigit() or version in {entry.version for entry in known}):

@@ -75,17 +75,13 @@ def _check_version(version: str) -> None:
 
 
 def _entries(service: InferenceService, manners: Manners, model_name: str, version: str) -> list[IndexEntry]:
-    """The versions of a model that are asked for. Raises InvalidArgumentError for a label that there is not."""
+    """The versions of a model that are asked for. Raises NotFoundError for a label that a known model does not have."""
     _check_version(version)
     found = service.versions(model_name, version)
-    versions = [entry for entry in found if entry.version]
-    if version and not version.isdigit():
-        versions = [entry for entry in versions if version in entry.labels]
-        if found and not versions:
-            raise InvalidArgumentError(f"Unrecognized servable version label: {version}")
-    elif version:
-        versions = [entry for entry in versions if entry.version == version.lstrip("0")]
-    return versions
+    if version and found:
+        number = str(service.manager.version_number(model_name, version))
+        return [entry for entry in found if entry.version == number]
+    return [entry for entry in found if entry.version]
 
 
 def _unknown(service: InferenceService, manners: Manners, model_name: str, version: str) -> NotFoundError:
