@@ -13,7 +13,7 @@ from ..parameters import integer
 from .declared import declared_tensors
 from .external_data import find_external_data
 from .header import Header, read_header
-from .metadata import OnnxGraph, complete_config, read_graph
+from .metadata import OnnxGraph, are_certain, complete_config, read_graph
 from .objects import wrap
 from .options import check_options
 from .structure import ORT_FORMAT, read_structure
@@ -66,7 +66,7 @@ class OnnxBackend:
 
     def complete_unopened(self, source: ModelSource, config: ModelConfig) -> None:
         """The same from what the file declares, as far as that is enough: ONNX Runtime knows more where the file does
-        not say what its outputs are, and it has the last word on what looks like a contradiction.
+        not say what its outputs are, and it has the last word on what their shapes seem to contradict.
         """
         check_options(config)
         file = _model_file(source, config)
@@ -76,10 +76,12 @@ class OnnxBackend:
         if declared is not None:
             tried = ModelConfig()
             tried.CopyFrom(config)
+            graph = read_graph(declared, structure)
             try:
-                _complete(source, tried, read_graph(declared, structure), file)
-            except ContradictionError:
-                pass
+                _complete(source, tried, graph, file)
+            except ContradictionError as error:
+                if are_certain(error.problems, config, graph, file.name, _default_max_batch_size(source)):
+                    raise
             else:
                 config.CopyFrom(tried)
                 return
@@ -95,10 +97,14 @@ class OnnxBackend:
 
 
 def _complete(source: ModelSource, config: ModelConfig, graph: OnnxGraph, file: Path) -> None:
-    default = integer(
+    problems = complete_config(config, graph, file.name, _default_max_batch_size(source))
+    raise_contradictions(source.name, problems)
+
+
+def _default_max_batch_size(source: ModelSource) -> int:
+    return integer(
         source.settings, "default-max-batch-size", _DEFAULT_MAX_BATCH_SIZE, where="--backend-config"
     )
-    raise_contradictions(source.name, complete_config(config, graph, file.name, default))
 
 
 def _model_file(source: ModelSource, config: ModelConfig) -> Path:

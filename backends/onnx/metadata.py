@@ -23,6 +23,7 @@ DATATYPES = {
 }  # fmt: skip
 """By the types of ONNX Runtime."""
 
+_OF_NO_OUTPUTS_SHAPE = re.compile(r"input\b|output\[\d+\]\.(?:name|data_type): ")
 _OPTIONAL = re.compile(r"optional\((.*)\)")
 # As ONNX Runtime makes them.
 _MAPS = frozenset({"seq(map(int64,tensor(float)))", "seq(map(string,tensor(float)))"})
@@ -120,6 +121,32 @@ def contradictions(config: ModelConfig, graph: OnnxGraph, file: str) -> list[str
     copy = ModelConfig()
     copy.CopyFrom(config)
     return _merge(copy, graph, _served(copy, graph), file)
+
+
+def are_certain(
+    problems: Sequence[str], config: ModelConfig, graph: OnnxGraph, file: str, default_max_batch_size: int
+) -> bool:
+    """Whether contradictions, as `complete_config` returns them for a graph as a file declares it, are so whatever ONNX
+    Runtime works out of the outputs' shapes. These also decide whether a configuration without `max_batch_size` gets
+    one, and with it what dims of inputs have to be. `config`: as it was before.
+    """
+    sizes = {config.max_batch_size} if config.max_batch_size else {0, default_max_batch_size}
+    paths: list[set[str]] = []
+    for size in sizes:
+        copy = ModelConfig()
+        copy.CopyFrom(config)
+        copy.max_batch_size = size
+        paths.append({_path(problem) for problem in contradictions(copy, graph, file)})
+    fixed = {f"max_batch_size: tensor '{tensor.name}'" for tensor in graph.inputs}
+    return all(
+        _path(problem) in set.intersection(*paths)
+        and (_OF_NO_OUTPUTS_SHAPE.match(problem) or ": ".join(problem.split(": ")[:2]) in fixed)
+        for problem in problems
+    )
+
+
+def _path(problem: str) -> str:
+    return problem.partition(": ")[0]
 
 
 def _merge(config: ModelConfig, graph: OnnxGraph, served: OnnxGraph, file: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 import pytest
+from google.protobuf import text_format
 from kserve_v2_backends.onnx.backend import OnnxBackend
 from kserve_v2_backends.onnx.declared import declared_tensors
 from onnx import TensorProto, TypeProto, helper, numpy_helper
@@ -169,3 +170,49 @@ for file in map(Path, sys.argv[1:]):
     command = [sys.executable, "-c", code, str(told_all), str(silent)]
     ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert ended.stdout.splitlines() == ["4 [4] False", "4 [4] True"]
+
+
+TOLD = ([info("x", FLOAT, ["N", 4])], [info("y", FLOAT, ["N", 4])])
+FIXED = ([info("x", FLOAT, [2, 4])], [info("y", FLOAT, [2, 4])])
+FIXED_OUTPUT = ([info("x", FLOAT, ["N", 4])], [info("y", FLOAT, [2, 4])])
+# What a file declares and what its configuration says; whether that is wrong whatever the outputs' shapes are.
+CONTRADICTIONS: dict[str, tuple[Any, str, bool]] = {
+    "an input's datatype": (TOLD, 'max_batch_size: 2 input { name: "x" data_type: TYPE_INT64 dims: 4 }', True),
+    "an input's datatype, no batch size": (TOLD, 'input { name: "x" data_type: TYPE_INT64 }', True),
+    "an input's name": (TOLD, 'input { name: "z" }', True),
+    "an output's name": (TOLD, 'output { name: "z" }', True),
+    "an output's datatype": (TOLD, 'output { name: "y" data_type: TYPE_INT64 }', True),
+    "an input's dims": (TOLD, 'max_batch_size: 2 input { name: "x" dims: [5] }', True),
+    "an input's dims, with and without a batch": (TOLD, 'input { name: "x" dims: [7, 7, 7] }', True),
+    "an input that cannot batch": (FIXED, "max_batch_size: 2", False),
+    "an input that cannot batch, as the output": (
+        ([info("x", FLOAT, [2, 4])], [info("y", FLOAT, ["N", 4])]), "max_batch_size: 2", True,
+    ),
+    # With another shape of the output there might be a batch size.
+    "an input's dims where an output is fixed": (FIXED_OUTPUT, 'input { name: "x" dims: [4] }', False),
+    "an output's dims": (TOLD, 'max_batch_size: 2 output { name: "y" dims: [5] }', False),
+    "both": (TOLD, 'max_batch_size: 2 input { name: "x" dims: [5] } output { name: "y" dims: [5] }', False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_what_onnx_runtime_is_not_asked(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked where the shape of an output decides, and only there; elsewhere it says the same, and perhaps more."""
+    (inputs, outputs), text, certain = CONTRADICTIONS[name]
+    file, opened = save(tmp_path / "m.onnx", inputs, outputs), list[str]()
+    complete = OnnxBackend.complete
+
+    def opening(backend: OnnxBackend, source: ModelSource, config: ModelConfig) -> None:
+        opened.append(source.name)
+        complete(backend, source, config)
+
+    monkeypatch.setattr(OnnxBackend, "complete", opening)
+    with pytest.raises(ContradictionError) as unopened:
+        completed(file, text_format.Parse(text, ModelConfig()))
+    assert opened == ([] if certain else ["m"])
+    config = text_format.Parse(
+        text, ModelConfig(name="m", backend="onnxruntime", default_model_filename="m.onnx")
+    )
+    with pytest.raises(ContradictionError) as by_runtime:
+        complete(OnnxBackend(), ModelSource("m", 1, tmp_path, tmp_path), config)
+    assert set(unopened.value.problems) <= set(by_runtime.value.problems)
