@@ -491,6 +491,14 @@ CASES: dict[str, Case] = {
             "m/config.pbtxt": "version_policy {\n  specific { versions: [ 1, 9 ] }\n}\n",
         }
     ),
+    "several models in a model": files(
+        **{f"m/{name}/1/model.onnx": onnx() for name in ("a", "b", "c")}, **{"n/1/model.onnx": onnx()}
+    ),
+    "several models in a version": files(**{f"m/1/{name}/model.onnx": onnx() for name in ("a", "b")}),
+    "several folders that are nearly versions": files(
+        **{f"m/v{number}/model.onnx": onnx() for number in (1, 2, 10)}
+    ),
+    "folders that are nearly one version": files(**{"m/v1/model.onnx": onnx(), "m/01/model.onnx": onnx()}),
     "a level too deep": files(**{"m/1/resnet/model.onnx": onnx()}),
     "an empty version": files(**{"m/1": None, "m/config.pbtxt": 'backend: "onnxruntime"\n'}),
     "a model beside its version": files(

@@ -84,7 +84,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     plain = archive(folder, "plain", "entry:serve", form="no-archive", entry__py=ENTRY)
     (repository / "plain").mkdir()
     plain.rename(repository / "plain" / "1")
-    archive(folder, "direct", handler__py=WHERE).rename(repository / "direct.mar")
+    archive(folder, "direct", handler__py=WHERE).rename(repository / "direct.MAR")
     _place(repository, "where", archive(folder, "where", handler__py=WHERE))
     return repository
 
@@ -307,7 +307,7 @@ def test_an_archive_that_lies_in_the_repository_itself_is_a_model(
     server: RunningServer, repository: Path
 ) -> None:
     assert Path(json.loads(answers(ask(server, "direct", "x"))[0])).is_dir()
-    (repository / "direct.mar").unlink()
+    (repository / "direct.MAR").unlink()
     assert server.post("/v2/repository/models/direct/unload").status_code == 200
     response = server.post("/v2/repository/models/direct/load")
     assert response.status_code == 404

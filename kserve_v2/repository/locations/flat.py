@@ -10,12 +10,12 @@ from tempfile import mkdtemp
 
 from kserve_v2.repository.locations.linked import ModelLinks
 from kserve_v2.repository.reading.layout import (
-    ARCHIVE,
     CONFIG,
     is_hidden,
     is_model_directory,
     is_model_file,
     is_system_directory,
+    is_torchserve_archive,
     is_version,
 )
 
@@ -50,7 +50,7 @@ def is_one_model(folder: Path) -> bool:
 def has_archives_alone(folder: Path) -> bool:
     """Whether the models in a folder are archives, each of which is one by itself."""
     names = [child.name for child in folder.iterdir() if is_model_file(child.name) or child.name == CONFIG]
-    return bool(names) and all(name.endswith(ARCHIVE) for name in names)
+    return bool(names) and all(map(is_torchserve_archive, names))
 
 
 def unwrap_model(directory: Path) -> None:

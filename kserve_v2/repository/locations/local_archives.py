@@ -1,10 +1,9 @@
 """Archives of models in a local folder, or one archive of many models."""
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from kserve_v2.net.repository_url import ARCHIVES
 from kserve_v2.repository.locations.manifest import Item, Manifest
 from kserve_v2.repository.locations.names import name_problem
 from kserve_v2.repository.locations.store import Found, archive_name, without_doubles
@@ -33,24 +32,22 @@ class LocalArchives(_LocalFiles):
 
     def found(self) -> Collection[Found]:
         """See `Store`. Raises OSError if the folder cannot be listed."""
-        with os.scandir(self._folder) as entries:
-            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-        return without_doubles(
-            Found(model, name)
-            for name in names
-            if (model := archive_name(name)) and (self._folder / name).is_file()
-        )
+        return without_doubles(self._found())
 
     def find(self, name: str) -> Found | None:
-        """See `Store`. How many others there are makes no difference."""
-        if name_problem(name) or name.startswith("."):
+        """See `Store`. Of the others, no more than their names is read: endings may be in capitals."""
+        if name_problem(name):
             return None
-        found = without_doubles(
-            Found(name, f"{name}{ending}")
-            for ending in sorted(ARCHIVES)
-            if (self._folder / f"{name}{ending}").is_file()
-        )
+        found = without_doubles(self._found(name))
         return found[0] if found else None
+
+    def _found(self, wanted: str = "") -> Iterator[Found]:
+        with os.scandir(self._folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+        for name in names:
+            model = archive_name(name)
+            if model and wanted in ("", model) and (self._folder / name).is_file():
+                yield Found(model, name)
 
     def manifest(self, found: Found) -> Manifest | None:
         """See `Store`."""

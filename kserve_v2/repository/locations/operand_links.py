@@ -69,7 +69,9 @@ def _file_links(file: Path, config: bytes) -> ModelLinks:
 
 
 def _file_config(operand: Operand, tensors: Tensors) -> bytes:
-    config = ModelConfig(backend=_BACKENDS[operand.path.suffix], default_model_filename=operand.path.name)
+    config = ModelConfig(
+        backend=_BACKENDS[operand.path.suffix.lower()], default_model_filename=operand.path.name
+    )
     written = [*tensors[0], *tensors[1]]
     if batched := [each for each in written if each.batched]:
         if len(batched) < len(written):

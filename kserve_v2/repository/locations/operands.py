@@ -23,6 +23,7 @@ from kserve_v2.repository.reading.layout import (
     has_own_settings,
     is_hidden,
     is_model_file,
+    is_torchserve_archive,
     is_version,
 )
 
@@ -217,7 +218,7 @@ def kind_of(where: str, found: Found, *, named: bool = False) -> Kind:
 
 def _kind_of_file(where: str) -> Kind:
     path = PurePath(where)
-    if path.suffix in _FILES:
+    if path.suffix in _FILES or is_torchserve_archive(path.name):
         if path.suffix == ".py" and not path.stem.isidentifier():
             raise InvalidArgumentError(
                 f"{where}: a Python file is imported by its name, and '{path.stem}' is none that a module could have: "
@@ -281,7 +282,7 @@ def _kind_of_flat(where: str, own: Sequence[str], found: Found, *, named: bool) 
     if CONFIG in found.files or HANDLER in own or ARCHIVED in own or len(usual) == 1 or len(own) == 1:
         return Kind.FLAT
     store = f"; or all of them, as in TorchServe, with --torchserve --model-store {where} --models all"
-    archives = all(name.endswith(".mar") for name in own)
+    archives = all(map(is_torchserve_archive, own))
     raise InvalidArgumentError(
         f"{where}/ has the files of several models, {_listed(own)}: name those to serve, as in "
         f"{PurePath(where, own[0])}{store if archives else ''}"

@@ -10,7 +10,7 @@ from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.repository.locations.folder import ShownModels
 from kserve_v2.repository.locations.linked import ModelLinks
 from kserve_v2.repository.locations.names import name_problem
-from kserve_v2.repository.reading.layout import ARCHIVE, CONFIG, is_hidden
+from kserve_v2.repository.reading.layout import ARCHIVE, CONFIG, is_hidden, is_torchserve_archive
 
 BACKEND = "torchserve"
 
@@ -21,9 +21,9 @@ class TorchServeArchives(ShownModels[Path]):
     def _found(self) -> Mapping[str, Path]:
         with os.scandir(self._folder) as listing:
             names = [
-                each.name for each in listing if each.name.endswith(ARCHIVE) and not is_hidden(each.name)
+                each.name for each in listing if is_torchserve_archive(each.name) and not is_hidden(each.name)
             ]
-        models = {name.removesuffix(ARCHIVE): self._folder / name for name in sorted(names)}
+        models = {name[: -len(ARCHIVE)]: self._folder / name for name in sorted(names)}
         return {name: path for name, path in models.items() if not name_problem(name) and path.is_file()}
 
     def _links(self, name: str, found: Path) -> ModelLinks:

@@ -16,7 +16,7 @@ HANDLER = "model.py"
 ARCHIVED = "MAR-INF"
 """A folder that TorchServe's archives have: what lies beside it is one model."""
 ARCHIVE = ".mar"
-"""How TorchServe's archives end; see `locations.torchserve`."""
+"""How TorchServe's archives end, in small letters or capitals; see `locations.torchserve`."""
 MODEL_SETTINGS = "model-settings.json"
 SERVER_SETTINGS = "settings.json"
 """What MLServer has beside a model; see `locations.mlserver`."""
@@ -53,6 +53,11 @@ def is_version(name: str) -> bool:
     return _VERSION.fullmatch(name) is not None
 
 
+def is_torchserve_archive(name: str) -> bool:
+    """Whether a file that is called so is an archive of TorchServe's."""
+    return name.lower().endswith(ARCHIVE)
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or directory is passed over wherever it lies."""
     return name.startswith(".") or name == "__pycache__"
@@ -70,7 +75,7 @@ def advice_at_the_top(name: str) -> str | None:
     lower = name.lower()
     if lower == CONFIG:
         return f"lies in the repository itself, where nobody reads it: move it to NAME/{CONFIG}, beside the versions"
-    if not _is_served(lower) or name.endswith(ARCHIVE):
+    if not _is_served(lower) or is_torchserve_archive(name):
         return None
     suffix = PurePosixPath(lower).suffix
     model = name[: -len(suffix)] if lower not in _USUAL else "NAME"
@@ -196,27 +201,38 @@ def unread_version(path: Path) -> str | None:
 
 
 def _nearly_version(path: Path, names: Sequence[str]) -> str | None:
-    for name in names:
-        nearly = _NEARLY_VERSION.fullmatch(name)
-        if nearly and (path / name).is_dir():
-            number = int(nearly["number"]) or 1
-            rule = "which is a whole number from 1 without zeros in front"
-            return f"{name}/ is no version, {rule}: rename it to {number}/"
-    return None
+    nearly = {name: _NEARLY_VERSION.fullmatch(name) for name in names if (path / name).is_dir()}
+    numbers = {name: int(found["number"]) or 1 for name, found in nearly.items() if found}
+    if not numbers:
+        return None
+    if len(numbers) == 1 or len(set(numbers.values())) < len(numbers):
+        name, number = next(iter(numbers.items()))
+        rule = "which is a whole number from 1 without zeros in front"
+        return f"{name}/ is no version, {rule}: rename it to {number}/"
+    rule = "which are whole numbers from 1 without zeros in front"
+    wanted = [f"{number}/" for number in numbers.values()]
+    return f"{_listed([f'{name}/' for name in numbers])} are no versions, {rule}: rename them to {_listed(wanted)}"
 
 
 def _too_deep(path: Path, names: Sequence[str], place: str) -> str | None:
-    """Say where to move a model that lies one level too deep in `path`."""
-    for name in names:
-        if is_model_directory(path / name):
-            inner = _names(path / name)
-            served = [file for file in inner if _is_served(file)]
-            if CONFIG in inner or not served:
-                return (
-                    f"the model's directory lies one level too deep: move what is in {path.name}/{name}/ up"
-                )
-            return f"{served[0]} lies in {path.name}/{name}/: move it to {place}/{served[0]}"
-    return None
+    """Say where to move a model that lies one level too deep in `path`, or several."""
+    deep = [name for name in names if is_model_directory(path / name)]
+    if not deep:
+        return None
+    if len(deep) > 1:
+        found = f"{path.name}/ has {len(deep)} folders that look like models, {_listed(deep)}"
+        if is_version(path.name):
+            return f"{found}: one model's files belong into {place}/, and other models beside it in the repository"
+        return (
+            f"{found}: if it is a repository, be it an archive, name it as --model-repository; one model's files "
+            f"belong into {place}/"
+        )
+    [name] = deep
+    inner = _names(path / name)
+    served = [file for file in inner if _is_served(file)]
+    if CONFIG in inner or not served:
+        return f"the model's directory lies one level too deep: move what is in {path.name}/{name}/ up"
+    return f"{served[0]} lies in {path.name}/{name}/: move it to {place}/{served[0]}"
 
 
 def _misspelt(names: Sequence[str]) -> str | None:

@@ -289,6 +289,9 @@ def test_a_folder_and_an_archive_of_one_name_are_a_problem(
         locations.materialize("z")
     locations.refresh()
     assert "as z.tar and as z.zip" in (locations.problem("z") or "")
+    (models / "z.tar").rename(models / "z.ZIP")
+    with pytest.raises(InvalidArgumentError, match=r"it is there twice, as z\.ZIP and as z\.zip"):
+        locations.materialize("z")
     assert entry_of(locations, "other").problem is None
 
 
@@ -301,15 +304,16 @@ WRAPPED = {
 }
 
 
-@pytest.mark.parametrize("ending", ["zip", "tar.gz"])
+@pytest.mark.parametrize("ending", ["zip", "tar.gz", "ZIP", "TAR.GZ", "Tgz"])
 def test_an_archive_of_a_models_directory_is_the_model(
     tmp_path: Path, make_locations: MakeLocations, pack: Pack, ending: str
 ) -> None:
     """Most are made of a directory, and not of what is in it; its name is no matter."""
     models = tmp_path / "models"
     models.mkdir()
-    (models / f"flowers.{ending}").write_bytes((pack.zip if ending == "zip" else pack.tar)(WRAPPED))
+    (models / f"flowers.{ending}").write_bytes((pack.zip if ending in ("zip", "ZIP") else pack.tar)(WRAPPED))
     locations = make_locations(models)
+    assert list(locations.names()) == ["flowers"]
     locations.materialize("flowers")
     entry = entry_of(locations, "flowers")
     assert entry.versions == (1,)

@@ -39,6 +39,9 @@ def folder(*files: str, versions: tuple[str, ...] = (), models: tuple[str, ...] 
         ("cats", folder("model.py", "a.onnx", "b.onnx"), Kind.FLAT),
         ("cats", folder("config.pbtxt", "a.onnx", "b.onnx"), Kind.FLAT),
         ("cats.mar", FILE, Kind.FILE),
+        ("cats.MAR", FILE, Kind.FILE),
+        ("MODELS.TAR.GZ", FILE, Kind.REPOSITORY),
+        ("models", folder("A.ZIP"), Kind.REPOSITORY),
         ("cats", folder("MAR-INF", "handler.py", "a.pt", "b.pt"), Kind.FLAT),
     ],
 )
@@ -67,7 +70,7 @@ def test_what_is_served(where: str, found: Found, kind: Kind) -> None:
         ("both", folder("model.py", models=("a", "b")), "give --model-repository both or, for one model"),
         ("both", folder(versions=("1",), models=("a",)), "folders that are called like versions, 1, beside folders"),
         ("cats", folder("a.onnx", "b.onnx"), "the files of several models, a.onnx, b.onnx: name those to serve, as in"),
-        ("pets", folder("a.mar", "b.mar"), "as in pets/a.mar; or all of them, as in TorchServe, with --torchserve --model-"),
+        ("pets", folder("a.mar", "b.MAR"), "as in pets/a.mar; or all of them, as in TorchServe, with --torchserve --model-"),
         ("flow.war", FILE, "flow.war is the archive of a workflow of TorchServe's: put it into a model store"),
         ("cats/1", folder("model.onnx"), "cats/1 is called like a version of a model: serve the folder above it, cats"),
         ("cats", folder("handle.py", "__init__.py"), "no model's file, but handle.py: name the handler to serve, as in"),
