@@ -27,7 +27,7 @@ LAYERS = (
     "front_ends | startup",
     "ui | torchserve_api",
     "rest | rpc",
-    "inference | checking | forms | known_answers",
+    "inference | checking | deflate | forms | known_answers",
     "repository",
     "scheduling | packages | plugins | handlers",
     "isolation",

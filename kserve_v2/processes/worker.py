@@ -134,7 +134,8 @@ class WorkerServer:
         files = self._settings.tls("grpc")
         tls = server_context(files, ()) if files else None
         rpcs = await forwarding_rpcs(self._link, self._host.accepted, LocalInfer(self._host))
-        return AsyncioServer(rpcs, grpc_options(self._settings), tls, self._inflight)
+        slicer = self._host.service.slicer
+        return AsyncioServer(rpcs, grpc_options(self._settings), tls, self._inflight, slicer)
 
     async def start(self, connections: socket.socket) -> None:
         """Be ready for what comes by `connections`."""

@@ -230,7 +230,7 @@ def written_answer(
     parts: tuple[bytes | memoryview, ...] = (*text, *encoded.binary)
     encoding = choose_encoding(accept_encoding)
     if encoding is not None:
-        parts = ((yield from compressed(parts, encoding)),)
+        parts = tuple((yield from compressed(parts, encoding)))
         headers.append((b"content-encoding", encoding))
     size = sum(map(len, parts))
     headers.append((b"content-length", b"%d" % size))

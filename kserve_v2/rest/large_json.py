@@ -16,7 +16,7 @@ import orjson
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.json_tensor import JSON_DTYPES, Numbers, flatten
 from kserve_v2.rest.json_text import check_depth, parse_unusual_json
-from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, any_room
+from kserve_v2.scheduling.slices import COPIED_BYTES, SLICE_BYTES, Room, Slices, any_room, joined
 from kserve_v2.tensors.datatypes import Array
 
 _BLANKS = b" \t\r\n"
@@ -63,7 +63,7 @@ def parse_large(
     if isinstance(text, memoryview):
         if not room(len(text)):
             return None
-        text = bytes(text)
+        text = yield from joined(text[at : at + COPIED_BYTES] for at in range(0, len(text), COPIED_BYTES))
     view = memoryview(text).toreadonly()
     mark = secrets.token_hex(16)
     rest: list[bytes | memoryview] = []

@@ -18,6 +18,7 @@ from kserve_v2.rpc.calls import Rpc
 from kserve_v2.rpc.options import MAX_CONCURRENT_STREAMS, MAX_METADATA_BYTES, GrpcOptions
 from kserve_v2.rpc.transport.connection import GrpcConnection
 from kserve_v2.rpc.transport.head import HeadReader
+from kserve_v2.scheduling.slices import Slicer
 
 # How long clients have to read the status of calls that are given up.
 _LAST_WORDS_SECONDS = 1.0
@@ -35,11 +36,14 @@ class AsyncioServer:
         options: GrpcOptions,
         tls: ssl.SSLContext | None = None,
         inflight: InflightBytes | None = None,
+        slicer: Slicer | None = None,
     ) -> None:
         """`options` hold for every connection. `tls`: None for cleartext; the context's ALPN is set here. `inflight`:
-        what the requests of the whole server may hold together; None for any amount.
+        what the requests of the whole server may hold together; None for any amount. `slicer`: that of the event loop;
+        None where nobody else has one.
         """
         self.options = options
+        self.slicer = slicer or Slicer()
         self.inflight = inflight or InflightBytes(sys.maxsize)
         limits = Http2Limits()
         window = limits.stream_window_bytes

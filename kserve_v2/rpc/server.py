@@ -33,7 +33,8 @@ def grpc_server(
     """A server on `transport`: "asyncio" or "grpcio". `tls`: None for cleartext. Raises TlsError."""
     rpcs = all_rpcs(service)
     if transport == "asyncio":
-        return AsyncioServer(rpcs, options, server_context(tls, ()) if tls else None, service.inflight)
+        context = server_context(tls, ()) if tls else None
+        return AsyncioServer(rpcs, options, context, service.inflight, service.slicer)
     # Imported only here: grpcio is a large library that starts threads of its own.
     from kserve_v2.rpc.grpcio_server import GrpcioServer  # noqa: PLC0415
 

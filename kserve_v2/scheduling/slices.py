@@ -4,7 +4,7 @@ one of them. On another thread it would hold the interpreter all the same, and f
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -27,6 +27,9 @@ LARGE_BYTES = 256 * 1024
 
 SLICE_BYTES = 64 * 1024
 """How much text is read or written in a slice."""
+
+COPIED_BYTES = 512 * 1024
+"""How much is copied in a slice."""
 
 # A loop that is never idle hands the interpreter to none of the threads that execute models. They wait for it about as
 # long with any other thread that computes.
@@ -131,6 +134,15 @@ class Slicer:
                 self._works.append(work)
         finally:
             self._go_on()
+
+
+def joined(pieces: Iterable[bytes | memoryview]) -> Slices[bytearray]:
+    """The pieces put together. To write to as much fresh memory in one go takes several milliseconds for some MiB."""
+    whole = bytearray()
+    for piece in pieces:
+        whole += piece
+        yield
+    return whole
 
 
 def at_once(slices: Slices[T]) -> T:

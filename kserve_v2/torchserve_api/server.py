@@ -155,6 +155,7 @@ class TorchServe:
                 replace(options, max_request_bytes=config.max_request_size, max_connection_age_ms=age),
                 tls,
                 self._service.inflight,
+                self._service.slicer,
             )
             self._grpc.append(server)
             with _named_in_errors(key):

@@ -5,6 +5,7 @@ import itertools
 import sys
 import tracemalloc
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,13 +16,15 @@ from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, Servi
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.transport.messages import (
     PREFIX,
+    Compressed,
     MessageReader,
     choose_encoding,
-    decompress,
+    decompressed,
     framed,
     in_frames,
     known_encoding,
 )
+from kserve_v2.scheduling.slices import Slices, at_once
 
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -37,7 +40,7 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
 )
 def test_messages_however_they_are_cut(messages: list[bytes], cuts: list[int], views: bool) -> None:
     data = b"".join(PREFIX.pack(0, len(message)) + message for message in messages)
-    reader = MessageReader(50, b"")
+    reader = MessageReader(50)
     found = []
     for part in cut(data, cuts):
         found += reader.feed(memoryview(part) if views else part)
@@ -55,7 +58,7 @@ def test_messages_however_they_are_cut(messages: list[bytes], cuts: list[int], v
 def test_large_messages_however_they_are_cut(sizes: list[int], cuts: list[int]) -> None:
     messages = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
     data = b"".join(PREFIX.pack(0, len(message)) + message for message in messages)
-    reader = MessageReader(10**6, b"")
+    reader = MessageReader(10**6)
     found = [message for part in cut(data, cuts) for message in reader.feed(part)]
     assert found == messages
     for message in found:
@@ -70,7 +73,7 @@ def test_what_is_announced_costs_nothing_before_it_comes() -> None:
     """Not even address space, of which a process can have only so many pieces."""
     tracemalloc.start()
     try:
-        reader = MessageReader(2**40, b"")
+        reader = MessageReader(2**40)
         assert list(reader.feed(PREFIX.pack(0, 2**31) + bytes(LARGE_BYTES - 1))) == []
         assert tracemalloc.get_traced_memory()[1] < 4 * LARGE_BYTES
     finally:
@@ -78,7 +81,7 @@ def test_what_is_announced_costs_nothing_before_it_comes() -> None:
 
 
 def test_a_message_for_which_there_is_no_memory() -> None:
-    reader = MessageReader(2**63, b"")
+    reader = MessageReader(2**63)
     reader._length = 2**62
     with pytest.raises(ResourceExhaustedError, match=f"no memory for a message of {2**62} bytes"):
         list(reader.feed(bytes(LARGE_BYTES)))
@@ -87,7 +90,7 @@ def test_a_message_for_which_there_is_no_memory() -> None:
 @pytest.mark.parametrize("more", [b"", b"\0", PREFIX.pack(0, 9)])
 def test_nothing_is_kept_of_a_read_but_what_is_unfinished(more: bytes) -> None:
     """A read has other things in it, which may be large."""
-    reader = MessageReader(50, b"")
+    reader = MessageReader(50)
     data = PREFIX.pack(0, 3) + b"abc" + more
     before = sys.getrefcount(data)
     assert list(reader.feed(data)) == [b"abc"]
@@ -95,7 +98,7 @@ def test_nothing_is_kept_of_a_read_but_what_is_unfinished(more: bytes) -> None:
 
 
 def test_a_message_that_has_begun() -> None:
-    reader = MessageReader(50, b"")
+    reader = MessageReader(50)
     assert not reader.partial
     assert list(reader.feed(PREFIX.pack(0, 3)[:2])) == []
     assert (reader.partial, reader.buffered_bytes) == (True, 2)
@@ -107,12 +110,12 @@ def test_a_message_that_has_begun() -> None:
 
 def test_a_message_over_the_limit_is_refused_when_its_prefix_is_there() -> None:
     with pytest.raises(ResourceExhaustedError, match=r"Received message larger than max \(51 vs\. 50\)"):
-        list(MessageReader(50, b"").feed(PREFIX.pack(0, 51)))
+        list(MessageReader(50).feed(PREFIX.pack(0, 51)))
 
 
 def test_an_unknown_flag() -> None:
     with pytest.raises(UnsupportedError, match="flag 2"):
-        list(MessageReader(50, b"").feed(PREFIX.pack(2, 1) + b"a"))
+        list(MessageReader(50).feed(PREFIX.pack(2, 1) + b"a"))
 
 
 COMPRESSED = {b"gzip": gzip.compress, b"deflate": zlib.compress}
@@ -122,14 +125,29 @@ COMPRESSED = {b"gzip": gzip.compress, b"deflate": zlib.compress}
 def test_compression(encoding: bytes) -> None:
     message = b"abc" * 1000
     small = COMPRESSED[encoding](message)
-    reader = MessageReader(5000, encoding)
+    reader = MessageReader(5000)
     assert list(reader.feed(PREFIX.pack(1, len(small)) + small + PREFIX.pack(0, 2) + b"ab")) == [
-        message,
+        Compressed(small),
         b"ab",
     ]
-    prefix, body = framed((message[:7], memoryview(message)[7:]), encoding)
+    assert at_once(decompressed(small, encoding, 5000)) == message
+    prefix, body = at_once(framed((message[:7], memoryview(message)[7:]), encoding))
     assert PREFIX.unpack(prefix) == (1, len(body))
-    assert decompress(body, encoding, 5000) == message
+    assert at_once(decompressed(body, encoding, 5000)) == message
+
+
+@pytest.mark.parametrize("encoding", COMPRESSED)
+def test_large_messages_are_compressed_in_slices(encoding: bytes) -> None:
+    message = np.random.default_rng(1).bytes(1_000_000) + bytes(4_000_000)
+    parts: list[Any] = []
+
+    def through(slices: Slices[Any]) -> Slices[None]:
+        parts.append((yield from slices))
+
+    assert sum(1 for _ in through(framed((message,), encoding))) > 100
+    data = b"".join(parts[0][1:])
+    assert sum(1 for _ in through(decompressed(data, encoding, len(message)))) > 30
+    assert parts[1] == message
 
 
 @pytest.mark.parametrize("encoding", COMPRESSED)
@@ -139,23 +157,24 @@ def test_compression(encoding: bytes) -> None:
         (lambda data: data[:-1], InvalidArgumentError),
         (lambda data: b"\xff" + data[1:], InvalidArgumentError),
         (lambda data: b"", InvalidArgumentError),
+        (lambda data: data + b"a", InvalidArgumentError),
     ],
 )
 def test_what_cannot_be_decompressed(encoding: bytes, change: object, error: type[ServingError]) -> None:
     with pytest.raises(error):
-        decompress(change(COMPRESSED[encoding](b"abc" * 1000)), encoding, 5000)  # type: ignore[operator]
+        at_once(decompressed(change(COMPRESSED[encoding](b"abc" * 1000)), encoding, 5000))  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("encoding", COMPRESSED)
 def test_a_message_that_is_larger_within(encoding: bytes) -> None:
     with pytest.raises(ResourceExhaustedError):
-        decompress(COMPRESSED[encoding](bytes(5001)), encoding, 5000)
+        at_once(decompressed(COMPRESSED[encoding](bytes(5001)), encoding, 5000))
 
 
 @pytest.mark.parametrize("encoding", [b"", b"identity", b"br"])
 def test_a_compressed_message_whose_encoding_is_not_said(encoding: bytes) -> None:
     with pytest.raises(InvalidArgumentError):
-        decompress(zlib.compress(b"a"), encoding, 5000)
+        at_once(decompressed(zlib.compress(b"a"), encoding, 5000))
 
 
 SMALL, LARGE = b"abc", bytes(64 * 1024)
@@ -177,7 +196,7 @@ def test_small_parts_share_a_frame(parts: list[bytes], sent: list[bytes]) -> Non
 
 
 def test_what_does_not_get_smaller_is_sent_as_it_is() -> None:
-    assert b"".join(framed((b"a",), b"gzip")) == b"\0\0\0\0\1a"
+    assert b"".join(at_once(framed((b"a",), b"gzip"))) == b"\0\0\0\0\1a"
 
 
 @pytest.mark.parametrize(

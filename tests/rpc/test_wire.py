@@ -430,6 +430,103 @@ def wire_stream(wire: Wire) -> int:
             return stream_id
 
 
+# --- large compressed messages, which are decompressed in slices -------------------------------------------------------
+
+
+def compressed(value: bytes) -> bytes:
+    message = BytesValue(value=value).SerializeToString()
+    return framed(gzip.compress(message, 1), 1)
+
+
+def in_slices(number: int) -> bytes:
+    """What takes several slices to decompress."""
+    return bytes([number]) * (MAX_REQUEST_BYTES - 100)
+
+
+def test_messages_behind_one_that_is_being_decompressed_wait_for_it(served: Served) -> None:
+    plain = BytesValue(value=b"plain").SerializeToString()
+    sent = [
+        compressed(in_slices(1)),
+        framed(plain),
+        compressed(in_slices(2)),
+        compressed(b"small"),
+        framed(plain),
+    ]
+    with Wire(served) as wire:
+        wire.call(1, b"".join(sent), Ppath=b"/test/Stream", grpc_encoding=b"gzip")
+        answer = wire.answer(1)
+        assert answer["grpc-status"] == "0"
+        values = [in_slices(1), b"plain", in_slices(2), b"small", b"plain"]
+        expected = b"".join(framed(BytesValue(value=each).SerializeToString()) for each in values)
+        assert answer["data"].encode("latin-1") == expected
+
+
+def test_others_are_answered_while_a_message_is_decompressed(served: Served) -> None:
+    message = gzip.compress(in_slices(1), 1)
+    with Wire(served) as wire:
+        wire.call(1, framed(message, 1), grpc_encoding=b"gzip")
+        wire.call(3, framed(b"behind"))
+        ended = []
+        while len(ended) < 2:
+            kind, flags, stream_id, _ = wire.frame()
+            if kind == Kind.HEADERS and flags & 1:
+                ended.append(stream_id)
+        assert ended == [3, 1]
+
+
+@pytest.mark.parametrize("wrong", ["damaged", "cut off", "followed", "too large"])
+def test_what_is_wrong_at_the_end_of_a_large_compressed_message(served: Served, wrong: str) -> None:
+    data = gzip.compress(in_slices(1) + (bytes(200) if wrong == "too large" else b""), 1)
+    data = {"damaged": data[:-8] + bytes(8), "cut off": data[:-9], "followed": data + b"x"}.get(wrong, data)
+    with Wire(served) as wire:
+        wire.call(1, framed(data, 1), grpc_encoding=b"gzip")
+        answer = wire.answer(1)
+        assert answer["grpc-status"] == ("8" if wrong == "too large" else "3")
+        wire.call(3, framed(b"x"))
+        assert wire.answer(3)["grpc-status"] == "0"
+
+
+@pytest.mark.parametrize("end", ["reset", "deadline", "hang up"])
+def test_nothing_is_kept_of_a_call_that_ends_while_its_message_is_decompressed(
+    served: Served, end: str
+) -> None:
+    assert isinstance(served.server, AsyncioServer)
+    server = served.server
+    data = b"".join(framed(gzip.compress(in_slices(1), 1), 1) for _ in range(20))
+    reset = frame(Kind.RST_STREAM, 1, struct.pack(">I", 8)) if end == "reset" else b""
+    timeout = {"grpc_timeout": b"1n"} if end == "deadline" else {}
+    with Wire(served) as wire:
+        wire.call(1, data, 0, Ppath=b"/test/Stream", grpc_encoding=b"gzip", **timeout)
+        wire.send(reset)
+        if end == "deadline":
+            assert wire.answer(1)["grpc-status"] == "4"
+        if end != "hang up":
+            wire.call(3, framed(b"x"))
+            assert wire.answer(3)["grpc-status"] == "0"
+            served.call(server.slicer.idle)
+            assert server.inflight.used == 0
+    with Wire(served) as wire:
+        wire.call(1, framed(b"x"))
+        assert wire.answer(1)["grpc-status"] == "0"
+
+
+def test_a_large_answer_that_nobody_waits_for_while_it_is_compressed() -> None:
+    with serving(response_compression="low") as served:
+        assert isinstance(served.server, AsyncioServer)
+        server = served.server
+        with Wire(served) as wire:
+            takes = {"Ppath": b"/test/Zeros", "grpc_accept_encoding": b"gzip"}
+            wire.call(1, framed(b"100000000"), **takes)
+            wire.send(frame(Kind.RST_STREAM, 1, struct.pack(">I", 8)))
+            wire.call(3, framed(b"1000000"), **takes)
+            answer = wire.answer(3)
+            assert answer["grpc-status"] == "0"
+            data = answer["data"].encode("latin-1")
+            assert data[0] == 1
+            assert gzip.decompress(data[5:]) == bytes(1_000_000)
+            served.call(server.slicer.idle)
+
+
 # --- large frames, which are read to where their message comes to be --------------------------------------------------
 
 LARGE = framed(bytes(range(256)) * 3900 + b"x")

@@ -9,22 +9,30 @@ from kserve_v2.errors import (
     RequestCancelledError,
     ServingError,
     UnfinishedError,
-    UnsupportedError,
 )
 from kserve_v2.http2.connection import Connection
 from kserve_v2.http2.errors import ErrorCode
 from kserve_v2.http2.fields import Field
 from kserve_v2.http2.stream import STALLED_CHECKS, Stream
 from kserve_v2.http2.stream_state import Bytes, State
-from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.status import StatusCode, retry_pushback, status_of
 from kserve_v2.rpc.transport.deadlines import Deadlines
+from kserve_v2.rpc.transport.decompressing import Decompressing
 from kserve_v2.rpc.transport.head import RequestHead
-from kserve_v2.rpc.transport.messages import JOINED_BYTES, PREFIX, MessageReader, framed, in_frames, too_large
+from kserve_v2.rpc.transport.messages import (
+    JOINED_BYTES,
+    PREFIX,
+    Compressed,
+    MessageReader,
+    framed,
+    in_frames,
+    too_large,
+)
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
+from kserve_v2.scheduling.slices import Slicer, Work, at_once
 
 _DEADLINE_PASSED = "Deadline Exceeded"
 
@@ -36,6 +44,7 @@ class Owner(Protocol):
     connection: Connection[Any]
     options: GrpcOptions
     deadlines: Deadlines
+    slicer: Slicer
 
     def buffer(self, size: int) -> None:
         """`size` bytes of messages more are kept, or fewer."""
@@ -53,6 +62,8 @@ class Call(Stream):
 
     # Class defaults, as in `Stream`: most calls never change them.
     _reader: MessageReader | None = None
+    _decompressing: Decompressing | None = None
+    _compressing: Work[Parts] | None = None
     _has_deadline = False
     _callbacks: list[Callable[[int, str], None]] | None = None
     _headers_sent = False
@@ -108,17 +119,39 @@ class Call(Stream):
             if self._reader is None and self._callbacks is None:
                 # Nothing was started that would have to end.
                 return
+        elif size < LARGE_BYTES or not head.terms.answer_encoding:
+            self._answer_framed(at_once(framed(message, head.terms.answer_encoding)))
+            return
         else:
-            self.send_message(message)
-            self.send_headers(OK_TRAILERS, ends=True)
+            self._compressing = self.owner.slicer.begin(
+                framed(message, head.terms.answer_encoding), self._compressed
+            )
+            return
         self._end(StatusCode.OK, "")
 
-    def send_message(self, message: Parts) -> None:
+    def _compressed(self, outcome: Parts | Exception) -> None:
+        self._compressing = None
+        if isinstance(outcome, Exception):
+            self.fail(outcome)
+        else:
+            self._answer_framed(outcome)
+
+    def _answer_framed(self, message: Parts) -> None:
+        self._send_framed(message)
+        self.send_headers(OK_TRAILERS, ends=True)
+        self._end(StatusCode.OK, "")
+
+    async def send_message(self, message: Parts) -> None:
         """Send one message of several."""
+        slices = framed(message, self.head.terms.answer_encoding)
+        large = self.head.terms.answer_encoding and sum(map(len, message)) >= LARGE_BYTES
+        self._send_framed(await self.owner.slicer.finish(slices) if large else at_once(slices))
+
+    def _send_framed(self, message: Parts) -> None:
         if not self._headers_sent:
             self._headers_sent = True
             self.send_headers(self.head.terms.answer_headers)
-        for part in in_frames(framed(message, self.head.terms.answer_encoding)):
+        for part in in_frames(message):
             self.send_data(part)
 
     def finish(self) -> None:
@@ -166,6 +199,10 @@ class Call(Stream):
         if self._reader is not None:
             self.owner.buffer(-self._reader.buffered_bytes)
             self._reader = None
+        if self._decompressing is not None:
+            self._decompressing.close()
+        if self._compressing is not None:
+            self._compressing.give_up()
         if self._callbacks is not None:
             callbacks, self._callbacks = self._callbacks, None
             for callback in callbacks:
@@ -204,7 +241,7 @@ class Call(Stream):
             return
         # Anything else: parts of messages, several, or large ones.
         if self._reader is None:
-            self._reader = MessageReader(self.owner.options.max_request_bytes, self.head.terms.encoding)
+            self._reader = MessageReader(self.owner.options.max_request_bytes)
         self._read(self._reader, self._reader.feed(data), size, ended)
 
     def place(self) -> memoryview | None:
@@ -216,7 +253,9 @@ class Call(Stream):
         if self.state is not State.CLOSED and self._reader is not None:
             self._read(self._reader, self._reader.placed(size), size, ended)
 
-    def _read(self, reader: MessageReader, messages: Iterator[Serialized], size: int, ended: bool) -> None:
+    def _read(
+        self, reader: MessageReader, messages: Iterator[Serialized | Compressed], size: int, ended: bool
+    ) -> None:
         """Take what `reader` makes of data of `size` bytes."""
         counted = reader.buffered_bytes
         try:
@@ -225,7 +264,7 @@ class Call(Stream):
                     # The message no longer belongs to the reader.
                     self.owner.buffer(reader.buffered_bytes - counted)
                     counted = reader.buffered_bytes
-                    self.message_received(message)
+                    self._arrived(message)
             finally:
                 if self._reader is not None:
                     self.owner.buffer(reader.buffered_bytes - counted)
@@ -233,11 +272,51 @@ class Call(Stream):
         except ServingError as error:
             self._refuse(error)
             return
+        if self._decompressing is not None and self._decompressing.busy:
+            # The client may send no more than a window until the message is there.
+            self._decompressing.unread_bytes += size
+            self._decompressing.ended |= ended
+            self.start_deadline()
+        else:
+            self._go_on(size, ended)
+
+    def _go_on(self, size: int, ended: bool) -> None:
+        """All messages have been taken; `size`: of what they came in."""
         self.consumed(size)
         if ended:
             self._half_close()
         else:
             self.start_deadline()
+
+    def _arrived(self, message: Serialized | Compressed) -> None:
+        """Take a message, as soon as all that came before it have been taken. Raises ServingError."""
+        if self._decompressing is None:
+            if not isinstance(message, Compressed):
+                self.message_received(message)
+                return
+            self._decompressing = Decompressing(self.owner, self.head.terms.encoding, self._decompressed)
+        self._decompressing.add(message)
+        self._take_ready(self._decompressing)
+
+    def _take_ready(self, messages: Decompressing) -> None:
+        while (message := messages.next()) is not None:
+            self.message_received(message)
+
+    def _decompressed(self, outcome: Serialized | Exception) -> None:
+        messages = self._decompressing
+        assert messages is not None  # noqa: S101 - it calls this
+        if isinstance(outcome, Exception):
+            self._refuse(outcome)
+            return
+        try:
+            self.message_received(outcome)
+            self._take_ready(messages)
+            self.owner.check_buffered()
+        except ServingError as error:
+            self._refuse(error)
+            return
+        if not (messages.busy or self._ended):
+            self._go_on(messages.all_taken(), messages.ended)
 
     def _half_close(self) -> None:
         try:
@@ -247,7 +326,7 @@ class Call(Stream):
         except ServingError as error:
             self._refuse(error)
 
-    def _refuse(self, error: ServingError) -> None:
+    def _refuse(self, error: Exception) -> None:
         """The call has broken a rule."""
         self.give_up()
         self.fail(error)
@@ -276,49 +355,3 @@ class Call(Stream):
                 self._refuse(RequestCancelledError("the rest of a message did not arrive in time"))
                 return True
         return super().check()
-
-
-class SingleCall(Call):
-    """A call whose request is one message."""
-
-    _message: Serialized | None = None
-    _held_bytes = 0
-
-    def run(self, message: Serialized) -> None:
-        """Answer the request. May raise ServingError."""
-        raise NotImplementedError
-
-    def message_received(self, message: Serialized) -> None:
-        if self._message is not None:
-            raise UnsupportedError("this method takes one message")
-        self._message = message
-        if len(message) >= COUNTED_BYTES:
-            self._hold_message(message)
-
-    def only_message(self, message: Serialized) -> None:
-        if self._message is not None:
-            raise UnsupportedError("this method takes one message")
-        self.run(message)
-
-    def half_closed(self) -> None:
-        message = self._message
-        if message is None:
-            raise UnsupportedError("this method takes one message, but none was sent")
-        self._forget_message()
-        self.run(message)
-
-    def _hold_message(self, message: Serialized) -> None:
-        """Count a large message until it is forgotten. Raises ServingError if there is no room for it."""
-        self._held_bytes = len(message)
-        self.owner.buffer(self._held_bytes)
-        self.owner.check_buffered()
-
-    def _forget_message(self) -> None:
-        self._message = None
-        if self._held_bytes:
-            self.owner.buffer(-self._held_bytes)
-            self._held_bytes = 0
-
-    def _end(self, code: int, details: str) -> None:
-        self._forget_message()
-        super()._end(code, details)

@@ -22,6 +22,7 @@ from kserve_v2.rpc.transport.keepalive import KEEPALIVE_PING, Keepalive, PingStr
 from kserve_v2.rpc.transport.kinds import CALLS, AskedCall
 from kserve_v2.rpc.transport.messages import PREFIX
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS
+from kserve_v2.scheduling.slices import Slicer
 
 _DRAIN_PING = b"draining"
 
@@ -37,6 +38,7 @@ class Server(Protocol):
     options: GrpcOptions
     limits: Http2Limits
     inflight: InflightBytes
+    slicer: Slicer
 
     def opened(self, connection: "GrpcConnection") -> None:
         """The connection is there."""
@@ -54,6 +56,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
         super().__init__(server.limits, loop)
         self.on_lost: Callable[[], None] | None = None
         self.options = server.options
+        self.slicer = server.slicer
         self.deadlines = Deadlines(loop)
         # Bytes of all messages that are not complete yet, or wait for their call.
         self._buffered_bytes = 0

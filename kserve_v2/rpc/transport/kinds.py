@@ -7,11 +7,11 @@ from contextlib import aclosing
 from types import NoneType
 from typing import Any
 
-from kserve_v2.errors import ServingError
+from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.rpc.calls import Asked, Direct, Parts, Serialized, Streaming, Unary
 from kserve_v2.rpc.status import parse
-from kserve_v2.rpc.transport.call import Call, Owner, SingleCall
+from kserve_v2.rpc.transport.call import Call, Owner
 from kserve_v2.rpc.transport.head import RequestHead
 
 
@@ -20,6 +20,52 @@ class RefusedCall(Call):
 
     def give_up(self) -> None:
         """Nothing is under way."""
+
+
+class SingleCall(Call):
+    """A call whose request is one message."""
+
+    _message: Serialized | None = None
+    _held_bytes = 0
+
+    def run(self, message: Serialized) -> None:
+        """Answer the request. May raise ServingError."""
+        raise NotImplementedError
+
+    def message_received(self, message: Serialized) -> None:
+        if self._message is not None:
+            raise UnsupportedError("this method takes one message")
+        self._message = message
+        if len(message) >= COUNTED_BYTES:
+            self._hold_message(message)
+
+    def only_message(self, message: Serialized) -> None:
+        if self._message is not None:
+            raise UnsupportedError("this method takes one message")
+        self.run(message)
+
+    def half_closed(self) -> None:
+        message = self._message
+        if message is None:
+            raise UnsupportedError("this method takes one message, but none was sent")
+        self._forget_message()
+        self.run(message)
+
+    def _hold_message(self, message: Serialized) -> None:
+        """Count a large message until it is forgotten. Raises ServingError if there is no room for it."""
+        self._held_bytes = len(message)
+        self.owner.buffer(self._held_bytes)
+        self.owner.check_buffered()
+
+    def _forget_message(self) -> None:
+        self._message = None
+        if self._held_bytes:
+            self.owner.buffer(-self._held_bytes)
+            self._held_bytes = 0
+
+    def _end(self, code: int, details: str) -> None:
+        self._forget_message()
+        super()._end(code, details)
 
 
 class DirectCall(SingleCall):
@@ -142,7 +188,7 @@ class StreamingCall(TaskCall):
             async with aclosing(answers):
                 async for answer in answers:
                     self._may_send.clear()
-                    self.send_message(answer)
+                    await self.send_message(answer)
                     # An idle call must not keep its last answer alive.
                     del answer
                     if self.queued:

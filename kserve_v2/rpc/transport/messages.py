@@ -1,13 +1,15 @@
 """Length-prefixed messages of gRPC over HTTP/2, and their compression."""
 
 import struct
-import zlib
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from kserve_v2.deflate import FORMATS, DamagedError, OverlongError, deflated, inflated
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, ServingError, UnsupportedError
 from kserve_v2.http2.stream_state import Bytes
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Parts
+from kserve_v2.scheduling.slices import Room, Slices, any_room
 from kserve_v2.tensors.raw import aligned_memory
 
 JOINED_BYTES = 64 * 1024
@@ -19,9 +21,6 @@ PREFIX = struct.Struct(">BI")
 # Memory for a large message is allocated once this share of it has arrived (or LARGE_BYTES), so that a client that
 # announces much and sends little cannot make the server use much.
 _BEGUN_SHARE = 128
-
-# zlib's window bits, which also say what is around the data.
-_WINDOW_BITS = {b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 
 ACCEPTED_ENCODINGS = b"identity,deflate,gzip"
 
@@ -42,17 +41,17 @@ def choose_encoding(level: str, accepted: bytes) -> bytes:
 
 def known_encoding(encoding: bytes) -> bool:
     """Whether messages with this `grpc-encoding` can be read."""
-    return encoding in (b"", b"identity") or encoding in _WINDOW_BITS
+    return encoding in (b"", b"identity") or encoding in FORMATS
 
 
-def framed(message: Parts, encoding: bytes) -> Parts:
+def framed(message: Parts, encoding: bytes) -> Slices[Parts]:
     """Prefix and message as they are sent: compressed where that makes it smaller."""
     size = sum(map(len, message))
     if encoding:
-        compressor = zlib.compressobj(wbits=_WINDOW_BITS[encoding])
-        smaller = b"".join((*map(compressor.compress, message), compressor.flush()))
-        if len(smaller) < size:
-            return PREFIX.pack(1, len(smaller)), smaller
+        pieces = yield from deflated(message, FORMATS[encoding])
+        smaller = sum(map(len, pieces))
+        if smaller < size:
+            return PREFIX.pack(1, smaller), *pieces
     return PREFIX.pack(0, size), *message
 
 
@@ -75,21 +74,44 @@ def in_frames(parts: Parts) -> Parts:
     return found
 
 
-def decompress(data: Bytes, encoding: bytes, max_bytes: int) -> bytes:
-    """A compressed message. Raises ServingError; memory stays within `max_bytes`."""
-    bits = _WINDOW_BITS.get(encoding)
-    if bits is None:
+class Compressed(NamedTuple):
+    """A message that is still to be decompressed."""
+
+    data: Bytes
+
+
+def decompressed(data: Bytes, encoding: bytes, max_bytes: int, room: Room = any_room) -> Slices[Bytes]:
+    """A compressed message, in slices; a large one is a view, as one that was not compressed. Raises ServingError;
+    memory stays within `max_bytes`.
+    """
+    window_bits = FORMATS.get(encoding)
+    if window_bits is None:
         raise InvalidArgumentError("a message is said to be compressed, but grpc-encoding does not say how")
-    decompressor = zlib.decompressobj(bits)
     try:
-        message = decompressor.decompress(data, max_bytes + 1)
-    except zlib.error:
-        raise InvalidArgumentError(f"a message is not compressed with {encoding.decode()}") from None
-    if len(message) > max_bytes:
-        raise too_large(len(message), max_bytes)
-    if not decompressor.eof:
-        raise InvalidArgumentError(f"a message compressed with {encoding.decode()} is cut off")
-    return message
+        pieces = yield from inflated(data, window_bits, max_bytes, room)
+    except OverlongError:
+        raise too_large(max_bytes + 1, max_bytes) from None
+    except DamagedError as error:
+        raise InvalidArgumentError(
+            f"a message cannot be decompressed with {encoding.decode()}: {error}"
+        ) from error
+    if len(pieces) == 1:
+        return pieces[0]
+    size = sum(map(len, pieces))
+    whole, at = large_memory(size), 0
+    for piece in pieces:
+        whole[at : at + len(piece)] = piece
+        at += len(piece)
+        yield
+    return whole
+
+
+def large_memory(size: int) -> memoryview:
+    """Where a large message comes to be. Raises ResourceExhaustedError."""
+    try:
+        return aligned_memory(size, aligned_at=size)
+    except MemoryError:
+        raise ResourceExhaustedError(f"no memory for a message of {size} bytes") from None
 
 
 def too_large(size: int, max_bytes: int) -> ServingError:
@@ -102,12 +124,11 @@ class MessageReader:
     last tensor ends, which can be used then where it is.
     """
 
-    __slots__ = ("_chunks", "_encoding", "_flag", "_length", "_max_bytes", "_whole", "buffered_bytes")
+    __slots__ = ("_chunks", "_flag", "_length", "_max_bytes", "_whole", "buffered_bytes")
 
-    def __init__(self, max_bytes: int, encoding: bytes) -> None:
+    def __init__(self, max_bytes: int) -> None:
         self.buffered_bytes = 0
         self._max_bytes = max_bytes
-        self._encoding = encoding
         # Parts of a prefix, or of a small message.
         self._chunks: list[bytes] = []
         # A large message: each part is copied to its place at once, while it is in the CPU's cache.
@@ -121,7 +142,7 @@ class MessageReader:
         """Whether a message has begun that is not complete."""
         return self.buffered_bytes > 0 or self._length >= 0
 
-    def feed(self, data: Bytes) -> Iterator[Bytes]:
+    def feed(self, data: Bytes) -> Iterator[Bytes | Compressed]:
         """The messages that are complete with `data`. Raises ServingError."""
         rest = memoryview(data)
         while True:
@@ -141,16 +162,16 @@ class MessageReader:
         """Where the rest of a message can be read to, if that is a large one; `placed` is to be called then."""
         return None if self._whole is None else self._whole[self.buffered_bytes :]
 
-    def placed(self, size: int) -> Iterator[Bytes]:
+    def placed(self, size: int) -> Iterator[Bytes | Compressed]:
         """As `feed`, for bytes that were read to `place`."""
         self.buffered_bytes += size
         if self.buffered_bytes == self._length:
             yield self._complete()
 
-    def _complete(self) -> Bytes:
+    def _complete(self) -> Bytes | Compressed:
         self._length = -1
         message = self._take()
-        return decompress(message, self._encoding, self._max_bytes) if self._flag else message
+        return Compressed(message) if self._flag else message
 
     def _read_prefix(self, prefix: Bytes) -> None:
         flag, length = PREFIX.unpack(prefix)
@@ -177,10 +198,7 @@ class MessageReader:
 
     def _place(self) -> memoryview:
         """Where a large message comes to be, with what there is of it."""
-        try:
-            whole = aligned_memory(self._length, aligned_at=self._length)
-        except MemoryError:
-            raise ResourceExhaustedError(f"no memory for a message of {self._length} bytes") from None
+        whole = large_memory(self._length)
         beginning, self._chunks = b"".join(self._chunks), []
         whole[: len(beginning)] = beginning
         return whole
