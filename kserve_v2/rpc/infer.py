@@ -4,11 +4,10 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
-from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import NotHereError, NotLoadedError, ServingError, UnsupportedError
 from kserve_v2.forms import Forms
 from kserve_v2.inference import Inference
-from kserve_v2.logs.log import Access, access_log_enabled, log_access
+from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.messages import InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder
@@ -17,12 +16,10 @@ from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.received import Received, receive
 from kserve_v2.rpc.recurring import key_of, note
 from kserve_v2.rpc.status import known
-from kserve_v2.rpc.traces import begin_trace, text_metadata
+from kserve_v2.rpc.traces import Observer
 from kserve_v2.rpc.verbatim import pack
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
-from kserve_v2.tracing.trace import Trace
-from kserve_v2.tracing.tracer import Tracer
 
 
 class ModelInfer:
@@ -67,24 +64,26 @@ class ModelInfer:
         received = receive(data)
         observer = None
         if self._tracer.on or self._log_access:
-            observer = _Observer(self._tracer, received.message, context)
+            message = received.message
+            access = Access("grpc", message.model_name, message.model_version, message.id)
+            observer = Observer(self._tracer, access, context)
+            context.on_end(observer.end)
         return self._ask_loaded(received, context, observer)
 
-    def _ask_loaded(
-        self, received: Received, context: Context, observer: "_Observer | None"
-    ) -> Parts | Asked:
+    def _ask_loaded(self, received: Received, context: Context, observer: Observer | None) -> Parts | Asked:
         """As `_ask`; waits for a model that is to be loaded, however often it is unloaded again."""
         try:
             return self._ask(received, context, observer)
         except NotHereError:
             if observer is not None:
-                observer.hand_over()
+                # Another process answers, and has the line of the access log.
+                observer.access.elsewhere = True
             raise
         except NotLoadedError as error:
             demand = self._service.demand(error.model_name, len(received.data))
             return Demanded(demand, partial(self._ask_loaded, received, context, observer))
 
-    def _ask(self, received: Received, context: Context, observer: "_Observer | None") -> Parts | Asked:
+    def _ask(self, received: Received, context: Context, observer: Observer | None) -> Parts | Asked:
         data, message, raw = received
         # From here to the scheduler nothing awaits, so the model cannot be unloaded in between.
         model = self._service.acquire(message.model_name, message.model_version)
@@ -144,7 +143,7 @@ class _Asked(Asked):
 
     model: LoadedModel
 
-    def __init__(self, encoder: AnswerEncoder, forms: OutputForms, observer: "_Observer | None") -> None:
+    def __init__(self, encoder: AnswerEncoder, forms: OutputForms, observer: Observer | None) -> None:
         self._encoder = encoder
         self._forms = forms
         self._observer = observer
@@ -164,33 +163,3 @@ class _Asked(Asked):
         if self._observer is not None:
             self._observer.executed(response)
         return self._encoder.encode(response, self._forms, model.labels, batched=model.batched)
-
-
-class _Observer:
-    """The trace of a request, and its line of the access log, where there are such."""
-
-    def __init__(self, tracer: Tracer, message: pb.ModelInferRequest, context: Context) -> None:
-        self._tracer = tracer
-        self.trace: Trace | None = None
-        if tracer.on:
-            self.trace = begin_trace(tracer, message.model_name, text_metadata(context))
-        self._access = Access("grpc", message.model_name, message.model_version, message.id)
-        context.on_end(self._ended)
-
-    def executed(self, response: InferResponse) -> None:
-        """The answer is there, and about to be sent."""
-        self._access.executed(response)
-        if self.trace is not None:
-            self.trace.stamp("GRPC_SEND_START")
-
-    def hand_over(self) -> None:
-        """Another process answers, and has the line of the access log."""
-        self._access.elsewhere = True
-
-    def _ended(self, code: int, details: str) -> None:
-        self._access.status = code
-        log_access(self._access)
-        if self.trace is not None:
-            self.trace.error = details
-            self.trace.stamp("GRPC_SEND_END")
-            self._tracer.finish(self.trace)

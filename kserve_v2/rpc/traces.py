@@ -1,8 +1,10 @@
-"""Traces of requests that come over gRPC."""
+"""What is taken down of requests that come over gRPC."""
 
 import time
 from collections.abc import Mapping
 
+from kserve_v2.logs.log import Access, log_access
+from kserve_v2.messages import InferResponse
 from kserve_v2.rpc.calls import Context
 from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
@@ -20,3 +22,29 @@ def begin_trace(tracer: Tracer, model: str, headers: Mapping[str, str]) -> Trace
     if trace is not None:
         trace.stamp("GRPC_WAITREAD_END", now_ns)
     return trace
+
+
+class Observer:
+    """The trace of a request, and its line of the access log, where there are such."""
+
+    def __init__(self, tracer: Tracer, access: Access, context: Context) -> None:
+        self._tracer = tracer
+        self.access = access
+        self.trace: Trace | None = None
+        if tracer.on:
+            self.trace = begin_trace(tracer, access.model, text_metadata(context))
+
+    def executed(self, response: InferResponse) -> None:
+        """The answer is there, and about to be sent."""
+        self.access.executed(response)
+        if self.trace is not None:
+            self.trace.stamp("GRPC_SEND_START")
+
+    def end(self, code: int, details: str) -> None:
+        """The request is over, with that status."""
+        self.access.status = code
+        log_access(self.access)
+        if self.trace is not None:
+            self.trace.error = details
+            self.trace.stamp("GRPC_SEND_END")
+            self._tracer.finish(self.trace)

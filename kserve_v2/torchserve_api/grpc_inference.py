@@ -4,10 +4,10 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 
 from kserve_v2._generated import torchserve_inference_pb2 as pb
-from kserve_v2.logs.log import Access, access_log_enabled, log_access
+from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.rpc.calls import Context, Rpc, Unary
 from kserve_v2.rpc.status import status_of
-from kserve_v2.rpc.traces import begin_trace, text_metadata
+from kserve_v2.rpc.traces import Observer
 from kserve_v2.rpc.typed import server_streaming, streaming
 from kserve_v2.torchserve.rows import Field, Row
 from kserve_v2.torchserve_api.errors import TorchServeError, bad_request, json_body
@@ -17,7 +17,6 @@ from kserve_v2.torchserve_api.predictor import Predictor
 from kserve_v2.torchserve_api.request_ids import new_request_id
 from kserve_v2.torchserve_api.routes import Api
 from kserve_v2.torchserve_api.tokens import Tokens
-from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
 
 SERVICE_NAME = "org.pytorch.serve.grpc.inference.InferenceAPIsService"
@@ -90,7 +89,8 @@ class InferenceServicer:
     ) -> AsyncGenerator[pb.PredictionResponse, None]:
         """`several`: others come in the same call, so that its end is not the request's."""
         self._check(context)
-        observer: _Observer | None = None
+        observer: Observer | None = None
+        access: Access | None = None
         # What is left before its end was left by the client.
         status = _LEFT
         try:
@@ -103,10 +103,11 @@ class InferenceServicer:
                 decode=self._decode,
             )
             if self._tracer.on or self._log_access:
-                observer = _Observer(self._tracer, request, row.id, context)
+                access = Access("torchserve-grpc", request.model_name, request.model_version, row.id)
+                observer = Observer(self._tracer, access, context)
                 if not several:
                     context.on_end(observer.end)
-            access, trace = (observer.access, observer.trace) if observer is not None else (None, None)
+            trace = observer.trace if observer is not None else None
             answer, more = await self._predictor.predict(
                 request.model_name, request.model_version, row, access, trace
             )
@@ -128,28 +129,6 @@ class InferenceServicer:
 
     def _check(self, context: Context) -> None:
         check_token(self._tokens, Api.INFERENCE, context)
-
-
-class _Observer:
-    """The trace of a request, and its line of the access log, where there are such."""
-
-    def __init__(
-        self, tracer: Tracer, request: pb.PredictionsRequest, request_id: str, context: Context
-    ) -> None:
-        self._tracer = tracer
-        self.access = Access("torchserve-grpc", request.model_name, request.model_version, request_id)
-        self.trace: Trace | None = None
-        if tracer.on:
-            self.trace = begin_trace(tracer, request.model_name, text_metadata(context))
-
-    def end(self, code: int, details: str) -> None:
-        """The request is over, with that status."""
-        self.access.status = code
-        log_access(self.access)
-        if self.trace is not None:
-            self.trace.error = details
-            self.trace.stamp("GRPC_SEND_END")
-            self._tracer.finish(self.trace)
 
 
 def check_token(tokens: Tokens | None, api: Api, context: Context) -> None:
