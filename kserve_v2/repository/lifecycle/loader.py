@@ -13,6 +13,7 @@ from pathlib import Path
 from kserve_v2.backend import Handover, ModelConfig
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.handlers.modules import OWN_MODULES
+from kserve_v2.isolation.backend import IsolatedBackend
 from kserve_v2.memory.tidying import Tidying
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.lifecycle.cleaning import Cleaning
@@ -38,7 +39,7 @@ from kserve_v2.repository.reading.scan import (
     scan_model,
     with_absent,
 )
-from kserve_v2.repository.residency.residency import Residency
+from kserve_v2.repository.residency.residency import Claim, Residency
 from kserve_v2.repository.routing.store import remove_strays
 from kserve_v2.repository.uploads.store import UploadedFolder
 from kserve_v2.scheduling.calling.calls import Calls
@@ -209,23 +210,28 @@ class Loader:
         residency = self.residency
         claim = await residency.admit(prepared.source, self._copies(prepared.home))
         try:
-            watch = residency.watch()
-            try:
-                loaded = await ExecutedModel.load(prepared, self._loaders, self._shared)
-            finally:
-                growth = watch.end()
+            loaded, growth = await self._measured(prepared, claim)
             try:
                 claim.copies = self._copies(loaded.home)
                 await residency.settle(claim, loaded, growth)
                 if loaded.home.replicated:
                     await self.replicas.prepare(prepared, loaded)
             except BaseException:
+                residency.releasing(claim)
                 await loaded.close()
                 raise
         except BaseException:
             residency.release(claim)
             raise
         return loaded
+
+    async def _measured(self, prepared: Prepared, claim: Claim) -> tuple[ExecutedModel, int | None]:
+        """Load a version. Returns it, and what this process has grown by for it; None if that cannot be told."""
+        if isinstance(prepared.backend, IsolatedBackend):
+            return await ExecutedModel.load(prepared, self._loaders, self._shared), None
+        async with self.residency.watch(claim) as watch:
+            loaded = await ExecutedModel.load(prepared, self._loaders, self._shared)
+        return loaded, watch.bytes
 
     def _copies(self, home: ModelHome) -> int:
         return self._options.spread.processes if home.replicated else 1
@@ -242,19 +248,22 @@ class Loader:
         more = len(placements(config, gpu_count)) > len(placements(model.config, gpu_count))
         if more and self.residency.limited:
             raise InvalidArgumentError("more of them take more memory, which has a budget")
-        watch = self.residency.watch()
+        if not more:
+            return await self._change_all(model, config, gpu_count)
+        async with self.residency.loads.watch(asyncio.Event()) as watch:
+            change = await self._change_all(model, config, gpu_count)
+        self.residency.grew(model, watch.bytes or 0)
+        return change
+
+    async def _change_all(self, model: LoadedModel, config: ModelConfig, gpu_count: int) -> tuple[int, int]:
+        """In this process and the others, or in none."""
+        before = model.config
+        change = await model.change_instances(config, gpu_count)
         try:
-            before = model.config
-            change = await model.change_instances(config, gpu_count)
-            try:
-                await self.replicas.change_instances(model, config)
-            except BaseException:
-                await model.change_instances(before, gpu_count)
-                raise
-        finally:
-            growth = watch.end()
-        if more:
-            self.residency.grew(model, growth or 0)
+            await self.replicas.change_instances(model, config)
+        except BaseException:
+            await model.change_instances(before, gpu_count)
+            raise
         return change
 
     def abandon(self) -> None:

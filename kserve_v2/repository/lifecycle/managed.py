@@ -557,6 +557,7 @@ class ManagedModel:
         await asyncio.gather(
             drain(model, limit_s, lambda: self.ready), self._loader.replicas.close(model, limit_s)
         )
+        self._loader.residency.closing(model)
         await model.close()
         self._loader.residency.closed(model)
         del model

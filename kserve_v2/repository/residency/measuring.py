@@ -1,10 +1,9 @@
 """What models use of memory, as well as that can be known.
 
 Of a model in processes of its own it is what those take up (their proportional share of pages). In the server's process
-it is the weights, where the backend knows them, or else what the process has grown by during the load: a share of that,
-if others were loaded meanwhile. Before a load it is what it was the last time, and what the files have grown by since,
-or else the size of the files. All but the first two are estimates, and are shown as
-such.
+it is the weights, where the backend knows them, or else what the process has grown by during the load (`growth`).
+Before a load it is what it was the last time, and what the files have grown by since, or else the size of the files.
+All but the first two are estimates, and are shown as such.
 """
 
 import os
@@ -128,21 +127,3 @@ def use_in_process(known: Mapping[str, int] | None, files: MemoryUse, growth: in
     if growth is not None:
         on_cpu = max(on_cpu, growth)
     return MemoryUse({**files.bytes, CPU: on_cpu}, estimated=True)
-
-
-class LoadWatch:
-    """One load: what the process has grown by, and how many loads that may come from. `most`: how many there were at a
-    time.
-    """
-
-    def __init__(self, watches: "set[LoadWatch]", before: int) -> None:
-        self.most = 0
-        self._watches = watches
-        self._before = before
-
-    def end(self) -> int | None:
-        """What the process has grown by; an equal share of it, if other models were loaded meanwhile. None if that
-        cannot be told.
-        """
-        self._watches.discard(self)
-        return max(0, resident_bytes() - self._before) // self.most if self._before else None

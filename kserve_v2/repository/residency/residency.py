@@ -21,13 +21,12 @@ from typing import Protocol
 from kserve_v2.backend import Handover, ModelSource
 from kserve_v2.errors import NoRoomError, NoRoomYetError, OverloadedError, UnavailableError
 from kserve_v2.repository.residency.eviction import Resident, Use, evict, excess, less, soonest, total
+from kserve_v2.repository.residency.growth import InProcessLoads, LoadWatch, ProcessMemory
 from kserve_v2.repository.residency.measuring import (
     CPU,
-    LoadWatch,
     MemoryUse,
     expected_use,
     processes_bytes,
-    resident_bytes,
     shown,
     size_of_files,
     times,
@@ -110,7 +109,8 @@ class Held(Asked, Protocol):
 @dataclass(slots=True, eq=False)
 class Claim:
     """What one version takes, or is going to take, until it is closed, in as many processes as have a copy of it.
-    `handover`: of its load. `files`: by their size, for each of the `copies`.
+    `handover`: of its load. `files`: by their size, for each of the `copies`. `in_process`: whether it is loaded, as a
+    part of what this process takes up.
     """
 
     name: str
@@ -120,6 +120,7 @@ class Claim:
     use: MemoryUse
     copies: int = 1
     model: Held | None = None
+    in_process: bool = False
     activity: int = -1
     executed_ms: int = 0
     used_s: float = 0.0
@@ -144,7 +145,14 @@ class Budget:
 class Residency:
     """Lives on the event loop; what blocks runs on threads."""
 
-    def __init__(self, models: Models, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        models: Models,
+        budget: Budget,
+        clock: Callable[[], float] = time.monotonic,
+        memory: ProcessMemory | None = None,
+    ) -> None:
+        """`memory`: of the process that models are loaded in; this one by default."""
         self._models = models
         self.budget = budget
         self.evictions: dict[str, int] = {}
@@ -160,8 +168,8 @@ class Residency:
         self._changing = asyncio.Event()
         self._looked_s = clock()
         self._looking: asyncio.Task[None] | None = None
-        # The loads that are under way.
-        self._watches: set[LoadWatch] = set()
+        self.loads = InProcessLoads(budget.limits.get(CPU), memory, clock)
+        """Those that are under way in this process."""
 
     @property
     def limited(self) -> bool:
@@ -309,13 +317,15 @@ class Residency:
         in_s = self._room_in(claim.name, needed, taken)
         return NoRoomError(text) if in_s is None else NoRoomYetError(text, in_s, needed)
 
-    def watch(self) -> LoadWatch:
-        """A load begins: what the process grows by until its end."""
-        watch = LoadWatch(self._watches, resident_bytes())
-        self._watches.add(watch)
-        for each in self._watches:
-            each.most = max(each.most, len(self._watches))
-        return watch
+    @asynccontextmanager
+    async def watch(self, claim: Claim) -> AsyncIterator[LoadWatch]:
+        """While a version is loaded in this process: by what that grows. Raises GivenUpError if nobody wants it any
+        more before its turn has come.
+        """
+        async with self.loads.watch(claim.given_up) as watch:
+            if claim.given_up.is_set():
+                raise _given_up(claim)
+            yield watch
 
     async def settle(self, claim: Claim, model: Held, growth: int | None) -> None:
         """A version is loaded, and not yet served: count what it really uses. Raises OverloadedError if it is too much,
@@ -323,6 +333,7 @@ class Residency:
         """
         measured = await asyncio.to_thread(_measure, model, claim.files, growth)
         claim.use = times(measured, claim.copies)
+        claim.in_process = not model.pids
         if not measured.estimated:
             self._remember(claim, measured)
         if self.limited and not claim.leaving:
@@ -348,16 +359,28 @@ class Residency:
             size = claim.use.bytes.get(CPU, 0) + growth * claim.copies
             claim.use = model.memory = MemoryUse({**claim.use.bytes, CPU: size}, claim.use.estimated)
 
+    def releasing(self, claim: Claim) -> None:
+        """A version that was loaded is about to be closed."""
+        if claim.in_process:
+            self.loads.closing(claim, claim.use.bytes.get(CPU, 0) // claim.copies)
+
     def release(self, claim: Claim) -> None:
         """A version was not loaded, or is closed."""
+        self.loads.closed(claim)
         self._claims.pop(claim, None)
         if claim.model is not None:
             self._of_models.pop(claim.model, None)
         self._freed.set()
         self._tell_of_change()
 
+    def closing(self, model: Held) -> None:
+        """A loaded version is about to be closed."""
+        claim = self._of_models.get(model)
+        if claim is not None:
+            self.releasing(claim)
+
     def closed(self, model: Held) -> None:
-        """A loaded version is closed."""
+        """It is."""
         claim = self._of_models.get(model)
         if claim is not None:
             self.release(claim)
