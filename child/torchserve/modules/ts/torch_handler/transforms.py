@@ -75,7 +75,8 @@ class ToTensor:
         if array.ndim == 2:
             array = array[:, :, None]
         tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-        return tensor if whole else tensor.to(torch.float32).div(255)
+        # In place, as below: each further tensor of that size takes memory that the caches have to hold as well.
+        return tensor if whole else tensor.to(torch.float32).div_(255)
 
 
 class Normalize:
@@ -92,7 +93,8 @@ class Normalize:
                 f"expected an image with {len(self.mean)} channels, got {tensor.shape[0]}: convert it to RGB"
             )
         mean, std = (torch.tensor(each, dtype=tensor.dtype).view(-1, 1, 1) for each in (self.mean, self.std))
-        return (tensor - mean) / std
+        difference = tensor - mean
+        return difference.div_(std) if difference.is_floating_point() else difference / std
 
 
 def _bilinear() -> Any:
