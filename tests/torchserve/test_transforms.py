@@ -51,3 +51,26 @@ def test_whole_numbers_are_normalized_to_fractions(transforms: ModuleType) -> No
     found = transforms.Normalize((1,), (2,))(given)
     assert given.dtype == torch.int32
     assert torch.equal(found, (given - 1) / 2)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "I", "F"])
+def test_steps_together_are_those_steps_one_after_the_other(transforms: ModuleType, mode: str) -> None:
+    image, three = picture("L" if mode in ("I", "F") else mode).convert(mode), mode == "RGB"
+    steps = transforms.ToTensor(), transforms.Normalize(MEAN if three else (2,), DEVIATION if three else (4,))
+    together = transforms.Compose(steps)(image)
+    assert torch.equal(together, steps[1](steps[0](image)))
+    assert together.shape == (3 if three else 1, 9, 7)
+
+
+def test_what_others_have_made_is_not_changed(transforms: ModuleType) -> None:
+    kept = torch.rand(3, 9, 7)
+    before = kept.clone()
+    normalize = transforms.Normalize(MEAN, DEVIATION)
+    composed = transforms.Compose([transforms.ToTensor(), lambda _: kept, normalize])
+    assert torch.equal(composed(picture("RGB")), normalize(before))
+    assert torch.equal(kept, before)
+    assert composed.makes_tensors
+    for transforms_of_others in ([], [lambda _: kept], [transforms.ToTensor(), lambda _: kept]):
+        assert not transforms.Compose(transforms_of_others).makes_tensors
+    with pytest.raises(ValueError, match="3 channels, got 1"):
+        transforms.Compose([transforms.ToTensor(), normalize])(picture("L"))

@@ -21,9 +21,17 @@ class Compose:
 
     def __call__(self, image: Any) -> Any:
         """All of them."""
+        made = False
         for step in self.transforms:
-            image = step(image)
+            # Nobody has seen a tensor that was just made: it is normalized where it is.
+            image = step.change(image) if made and type(step) is Normalize else step(image)
+            made = type(step) is ToTensor
         return image
+
+    @property
+    def makes_tensors(self) -> bool:
+        """Whether each call returns a tensor that nobody else has."""
+        return bool(self.transforms) and type(self.transforms[-1]) in (ToTensor, Normalize)
 
 
 class Resize:
@@ -75,7 +83,7 @@ class ToTensor:
         if array.ndim == 2:
             array = array[:, :, None]
         tensor = torch.from_numpy(np.ascontiguousarray(array.transpose(2, 0, 1)))
-        # In place, as below: each further tensor of that size takes memory that the caches have to hold as well.
+        # In place, as below: each further tensor of that size is memory that the caches have to hold as well.
         return tensor if whole else tensor.to(torch.float32).div_(255)
 
 
@@ -88,13 +96,23 @@ class Normalize:
 
     def __call__(self, tensor: torch.Tensor) -> torch.Tensor:
         """Of a tensor [channels, height, width]. Raises ValueError for another number of channels."""
+        mean, std = self._for(tensor)
+        difference = tensor - mean
+        return difference.div_(std) if difference.is_floating_point() else difference / std
+
+    def change(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The same, of a tensor that is not needed any more: it may be the one that is returned."""
+        if not tensor.is_floating_point():
+            return self(tensor)
+        mean, std = self._for(tensor)
+        return tensor.sub_(mean).div_(std)
+
+    def _for(self, tensor: torch.Tensor) -> tuple[torch.Tensor, ...]:
         if tensor.shape[0] != len(self.mean):
             raise ValueError(
                 f"expected an image with {len(self.mean)} channels, got {tensor.shape[0]}: convert it to RGB"
             )
-        mean, std = (torch.tensor(each, dtype=tensor.dtype).view(-1, 1, 1) for each in (self.mean, self.std))
-        difference = tensor - mean
-        return difference.div_(std) if difference.is_floating_point() else difference / std
+        return tuple(torch.tensor(each, dtype=tensor.dtype).view(-1, 1, 1) for each in (self.mean, self.std))
 
 
 def _bilinear() -> Any:

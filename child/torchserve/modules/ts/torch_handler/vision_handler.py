@@ -12,6 +12,7 @@ import torch
 
 from ts.handler_utils.timer import timed
 from ts.torch_handler.base_handler import BaseHandler
+from ts.torch_handler.transforms import Compose
 
 
 class VisionHandler(BaseHandler):
@@ -33,16 +34,22 @@ class VisionHandler(BaseHandler):
     @timed
     def preprocess(self, data: Sequence[Any]) -> torch.Tensor:
         """From rows to a batch of images. A text is base64; a list has the numbers of a tensor."""
-        images = []
+        images: list[torch.Tensor] = []
+        steps = self.image_processing
+        # Whether there is nothing among them that somebody else may still have.
+        own = type(steps) is Compose and steps.makes_tensors
         for row in data:
             image = row.get("data") or row.get("body")
             if isinstance(image, str):
                 image = base64.b64decode(image)
             if isinstance(image, (bytearray, bytes)):
-                image = self.image_processing(_pillow().open(io.BytesIO(image)))
+                image = steps(_pillow().open(io.BytesIO(image)))
             else:
-                image = torch.FloatTensor(image)
+                image, own = torch.FloatTensor(image), False
             images.append(image)
+        if own and len(images) == 1 and images[0].is_contiguous():
+            # As it would be stacked, without a copy.
+            return images[0].unsqueeze_(0).to(self.device)
         return torch.stack(images).to(self.device)
 
     def get_insights(self, tensor_data: Any, _: Any, target: Any = 0) -> list[Any]:
