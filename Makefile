@@ -129,7 +129,7 @@ compare-mlserver: .venv/dev.stamp ## ask a real MLServer and this server the sam
 
 compare-torchserve: .venv/dev.stamp ## ask a real TorchServe and this server the same, answer by answer (needs Java)
 	test -x .venv-torchserve/bin/torchserve || { $(BIN)/python -m venv .venv-torchserve && \
-	  .venv-torchserve/bin/pip install -q "torchserve==0.12.0" torch "setuptools<80" psutil pyyaml pillow; }
+	  .venv-torchserve/bin/pip install -q "torchserve==0.12.0" torch torchvision "setuptools<80" psutil pyyaml pillow; }
 	$(BIN)/python tools/compare_torchserve.py --torchserve .venv-torchserve/bin/torchserve
 
 check: .venv/dev.stamp ## format, lint, types, layers, generated code

@@ -7,7 +7,7 @@ Needs Java, wrk and Linux; `make compare-torchserve` makes the environment. Each
 servers do by default, a request at a time by as many workers as there are CPUs; and by one worker, in batches of up to
 16 requests that wait for each other for a millisecond at most. Each server answers 20,000 requests before anything is
 measured. The target is three times TorchServe's throughput at 16 connections; the exit status is 1 where it is missed.
-With `--write` the table goes into TORCHSERVE.md, too; with `--seconds 1 --rounds 3` all of it takes less than four
+With `--write` the table goes into TORCHSERVE.md, too; with `--seconds 1 --rounds 3` all of it takes less than five
 minutes.
 
 Beside the throughput stands the CPU time of a request, of all processes of a server together, and what of it the
@@ -22,8 +22,11 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +34,7 @@ from statistics import median
 from typing import Any
 
 from kserve_v2_child.json_text import loads
+from kserve_v2_child.torchserve.host import MODULES as HANDLERS
 from PIL import Image
 
 from benchmarks.load.exchange import RestExchange
@@ -44,7 +48,7 @@ CONNECTIONS = (1, 16)
 
 # What each server has answered before anything is measured: Java compiles what is executed often, and is many times
 # slower before. Not for longer than this, though, on a machine that others use.
-WARM_UP_REQUESTS = 20_000
+WARM_UPREQUESTS = 20_000
 _MOST_WARM_UP_S = 60
 
 # What the archives say of workers: nothing, or to be one that batches; and how many requests it then handles together.
@@ -124,44 +128,80 @@ def _picture(size: int, mode: str, form: str) -> bytes:
     return written.getvalue()
 
 
+# What both servers bring along for images, with all that it does by default but for the loading of a file: TorchServe's
+# needs torchvision.
+CLASSIFIER = """
+import torch
+from ts.torch_handler.image_classifier import ImageClassifier
+
+class Handler(ImageClassifier):
+    def initialize(self, context):
+        torch.manual_seed(0)
+        torch.set_num_threads(1)
+        layers = torch.nn.Conv2d(3, 16, 3, 4), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 3, 4), torch.nn.ReLU()
+        pool = torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(32, 10)
+        self.model = torch.nn.Sequential(*layers, *pool).eval()
+        self.device, self.mapping, self.context = torch.device("cpu"), None, context
+        self.initialized = True
+"""
+
 MODELS = {
     "MLP of 256 inputs": ("mlp", MLP),
     "digit of 28 x 28": ("digits", DIGITS),
     "image of 128 x 128": ("images", IMAGES),
+    "image of 128 x 128, built-in classifier": ("classifier", CLASSIFIER),
 }
+
+
+def _models_of(torchserve: str) -> list[str]:
+    """Those of `MODELS` that this TorchServe can serve. Whatever its environment lacks is told."""
+    python = Path(torchserve).with_name("python")
+    found = subprocess.run([python, "-c", "import torchvision"], capture_output=True, check=False)
+    if not found.returncode:
+        return list(MODELS)
+    print("TorchServe's environment has no torchvision that can be imported: without its built-in classifier")
+    return [model for model, (name, _) in MODELS.items() if name != "classifier"]
 
 
 def _exchange(url: str, model: str) -> RestExchange:
     name, _ = MODELS[model]
-    body, kind = _REQUESTS[name]
+    body, kind = REQUESTS[name]
     return RestExchange(f"{url}/predictions/{name}", body, {"Content-Type": kind})
 
 
-_REQUESTS = {
+REQUESTS = {
     "mlp": (json.dumps([0.5] * 256).encode(), "application/json"),
     "digits": (_picture(28, "L", "PNG"), "image/png"),
     "images": (_picture(128, "RGB", "JPEG"), "image/jpeg"),
 }
+REQUESTS["classifier"] = REQUESTS["images"]
 
 
-def handler_us(model: str, batch: int) -> float:
-    """CPU microseconds that the handler takes for each request of a batch, with what is read for it, as this server
-    reads it: the least seen.
-    """
+def make_handler(model: str) -> Any:
+    """The handler of one of `MODELS`, ready to handle."""
     name, source = MODELS[model]
-    body, kind = _REQUESTS[name]
+    if name == "classifier" and str(HANDLERS) not in sys.path:
+        sys.path.append(str(HANDLERS))
     module: dict[str, Any] = {}
     exec(source, module)  # noqa: S102 - it stands above
     handler = module["Handler"]()
     handler.initialize(None)
+    return handler
+
+
+def handler_times_us(model: str, handler: Any, batch: int, runs: int = 200) -> list[float]:
+    """CPU microseconds that its handler takes for each request of a batch, with what is read for it, as this server
+    reads it: of each of so many runs.
+    """
+    body, kind = REQUESTS[MODELS[model][0]]
 
     def once() -> float:
         begun = time.thread_time()
         read = [loads(body) if kind == "application/json" else bytearray(body) for _ in range(batch)]
         handler.handle([{"body": each} for each in read], None)
-        return (time.thread_time() - begun) / batch
+        return (time.thread_time() - begun) / batch * 1e6
 
-    return min(once() for _ in range(200)) * 1e6
+    return [once() for _ in range(runs)]
 
 
 def cpu_ns(root: int) -> int:
@@ -196,20 +236,22 @@ class Seen:
 Rounds = list[tuple[Seen, Seen]]
 
 
-def measure(torchserve: str, yaml: str, seconds: int, rounds: int) -> dict[tuple[str, int], Rounds]:
+def measure(
+    torchserve: str, models: Sequence[str], yaml: str, seconds: int, rounds: int
+) -> dict[tuple[str, int], Rounds]:
     """TorchServe and this server in each round, by model and connections."""
     found: dict[tuple[str, int], Rounds] = {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for name, source in MODELS.values():
+        for name, source in map(MODELS.__getitem__, models):
             mar(folder / "store", name, source, yaml=yaml)
-        archives = [f"{name}.mar" for name, _ in MODELS.values()]
+        archives = [f"{MODELS[model][0]}.mar" for model in models]
         with both(torchserve, folder, archives, "") as sides:
             wrk = Wrk(folder)
             for each in sides:
                 _warm_up(wrk, each.urls[INFERENCE])
             for number in range(rounds + 1):
-                for model in MODELS:
+                for model in models:
                     for connections in CONNECTIONS:
                         seen: dict[int, Seen] = {}
                         # They take turns at going first, and the first round only warms up the models.
@@ -230,7 +272,7 @@ def _warm_up(wrk: Wrk, url: str) -> None:
     """With the quickest model: what servers do is the same for all of them."""
     exchange, answered = _exchange(url, next(iter(MODELS))), 0
     until_s = time.monotonic() + _MOST_WARM_UP_S
-    while answered < WARM_UP_REQUESTS and time.monotonic() < until_s:
+    while answered < WARM_UPREQUESTS and time.monotonic() < until_s:
         answered += wrk.run(exchange, TARGET_CONNECTIONS, 2).requests
 
 
@@ -239,7 +281,7 @@ HEAD = """| model | served | connections | TorchServe | here | throughput, ratio
 
 
 def line(model: str, way: str, connections: int, rounds: Rounds, handler: float) -> str:
-    """One of the table; `handler`: see `handler_us`."""
+    """One of the table; `handler`: the least of `handler_times_us`."""
     most = median(theirs.cpu_us for theirs, _ in rounds) / handler
     return f"| {model} | {way} | {connections} | {cells(rounds)} | {handler:,.0f} us | {most:.1f} |"
 
@@ -283,15 +325,17 @@ def main() -> int:
         if shutil.which(program) is None:
             raise SystemExit(f"it takes {program}, which is not there")
     missed = False
+    torchserve = str(Path(arguments.torchserve).absolute())
+    models = _models_of(torchserve)
     cpus, load = os.cpu_count(), os.getloadavg()[0]
     how = f"`--seconds {arguments.seconds} --rounds {arguments.rounds}`, {cpus} CPUs, load {load:.1f} before"
     lines = [f"{time.strftime('%Y-%m-%d')}, {how}:", "", HEAD]
     print(*lines, sep="\n")
     for way, (yaml, batch) in WAYS.items():
-        found = measure(str(Path(arguments.torchserve).absolute()), yaml, arguments.seconds, arguments.rounds)
+        found = measure(torchserve, models, yaml, arguments.seconds, arguments.rounds)
         for (model, connections), rounds in found.items():
             # One connection has one request under way.
-            handler = handler_us(model, min(batch, connections))
+            handler = min(handler_times_us(model, make_handler(model), min(batch, connections)))
             lines.append(line(model, way, connections, rounds, handler))
             print(lines[-1], flush=True)
             ratio = median(ours.per_second / theirs.per_second for theirs, ours in rounds)
