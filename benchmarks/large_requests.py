@@ -122,6 +122,7 @@ def requests(mib: float) -> dict[str, Request]:
     words = [word.encode() for word in _words(size)]
     raw = b"".join(len(word).to_bytes(4, "little") + word for word in words)
     found |= _binary("texts", "BYTES", len(words), raw, pb.InferTensorContents(bytes_contents=words))
+    found |= _odd_texts(size, len(words), raw)
     for model in ("flat-short", "flat"):
         where, what = f"/predictions/{model}", "TorchServe" + (_BACK if model == "flat" else "")
         kind = {"content-type": "application/json"}
@@ -133,6 +134,33 @@ def _halves(numbers: list[float]) -> Iterator[tuple[str, Request]]:
     for model, what in _both("halves"):
         yield f"generate: {what}", _json(f"/v2/models/{model}/generate", {"X": numbers})
         yield f"v1 inputs: {what}", _json(f"/v1/models/{model}:predict", {"inputs": numbers})
+
+
+def _odd_texts(size: int, count: int, raw: bytes) -> Iterator[tuple[str, Request]]:
+    """Of other lengths, in more than one list, with commas in them, or what is none."""
+    short = [b"%02d" % (number % 100) for number in range(size // 6)]
+    packed = b"".join(b"\2\0\0\0" + each for each in short)
+    sentences = [f"Number {number}, {number + 1}, and so on" for number in range(size // 40)]
+    pairs = [sentences[at : at + 2] for at in range(0, len(sentences) - 1, 2)]
+    item = {"name": "X", "datatype": "BYTES"}
+    for model, back in (("texts-short", ""), ("texts", _BACK)):
+        path = f"/v2/models/{model}/infer"
+        yield f"infer, binary: short texts{back}", _raw_texts(path, len(short), packed)
+        yield f"infer, binary: empty texts{back}", _raw_texts(path, size // 4, bytes(size // 4 * 4))
+        document = {"inputs": [{**item, "shape": [len(sentences)], "data": sentences}]}
+        yield f"infer: sentences{back}", _json(path, document)
+        nested = {"inputs": [{**item, "shape": [2 * len(pairs)], "data": pairs}]}
+        yield f"infer: pairs of sentences{back}", _json(path, nested)
+    for what, data in (("cut off", raw[:-1]), ("too many", raw + bytes(4))):
+        wrong = _raw_texts("/v2/models/texts-short/infer", count, data)
+        yield f"infer, binary: texts, {what}", wrong._replace(status=400)
+
+
+def _raw_texts(path: str, count: int, data: bytes) -> Request:
+    parameters = {"binary_data_size": len(data)}
+    item = {"name": "X", "datatype": "BYTES", "shape": [count], "parameters": parameters}
+    head = orjson.dumps({"inputs": [item], "parameters": {"binary_data_output": True}})
+    return Request(path, head + data, {"inference-header-content-length": str(len(head))})
 
 
 def _words(size: int) -> list[str]:

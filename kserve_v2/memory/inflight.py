@@ -15,13 +15,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from kserve_v2.errors import OverloadedError, ResourceExhaustedError, ServingError
+from kserve_v2.memory.large_texts import OBJECT_BYTES, content_bytes_of
 from kserve_v2.tensors.datatypes import Array
 
 COUNTED_BYTES = 16 * 1024
 """What is smaller is not counted while it is read."""
-
-# Of a Python object that holds one element of a BYTES tensor, beside its content.
-_OBJECT_BYTES = 40
 
 
 class InflightBytes:
@@ -113,8 +111,10 @@ def tensor_bytes(tensors: Mapping[str, Array]) -> int:
     for array in tensors.values():
         size = array.nbytes
         if array.dtype.kind == "O":
-            texts = len(array.item()) if array.size == 1 else sum(map(len, array.reshape(-1).tolist()))
-            size += array.size * _OBJECT_BYTES + texts
+            texts = len(array.item()) if array.size == 1 else content_bytes_of(array)
+            if texts is None:
+                texts = sum(map(len, array.reshape(-1).tolist()))
+            size += array.size * OBJECT_BYTES + texts
         elif size >= COUNTED_BYTES and is_mapped(array):
             size = 0
         total += size

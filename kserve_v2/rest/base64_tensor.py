@@ -7,7 +7,7 @@ import binascii
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.json_tensor import flatten
+from kserve_v2.rest.json_tensor import Texts, flatten
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BYTES, Array, datatype_of
 from kserve_v2.tensors.strings import bytes_array
@@ -27,6 +27,8 @@ def decode_base64_data(announced: AnnouncedInput, data: Any) -> Array:
             f"{announced.datatype.name}"
         )
     flat, types = flatten(data) if isinstance(data, list) else ([], {type(None)})
+    if isinstance(data, Texts):
+        flat, types = [element.decode() for element in data.elements.tolist()], {str}
     if not types <= {str}:
         raise InvalidArgumentError(
             f"input '{name}': expected a list of texts in 'data', because parameter '{CONTENT_TYPE}' is '{BASE64}'"

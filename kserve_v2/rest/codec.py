@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.memory.large_texts import LargeTexts
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.limits import check_dimensions
@@ -36,7 +37,7 @@ from kserve_v2.rest.raw_request import decode_raw_request
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.announced import AnnouncedInput, datatype_by_name, named_twice
 from kserve_v2.tensors.classification import classify
-from kserve_v2.tensors.datatypes import BY_DTYPE
+from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
 
 # Members of an input's parameters that say where its data is, if it is not in `data`.
@@ -49,6 +50,9 @@ _REGION_DETAILS = ("shared_memory_offset", "shared_memory_byte_size")
 _MAX_LENGTH_DIGITS = 20
 
 Body = bytes | bytearray | memoryview
+
+TextsByPlace = Mapping[tuple[int, int], LargeTexts]
+"""Raw BYTES tensors by where they begin behind the JSON, and their size in bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,10 @@ def decode_request(
     model_version: str,
     regions: SharedMemoryRegions,
     document: Any = None,
+    texts: TextsByPlace = MappingProxyType({}),
 ) -> tuple[InferRequest, ResponseFormat]:
-    """Decode the body of an inference request. `document`: its JSON, if `large_json.parse_large` has read it.
+    """Decode the body of an inference request. `document`: its JSON, if `large_json.parse_large` has read it. `texts`:
+    raw tensors behind the JSON that have been read.
 
     `header_length`: value of the Inference-Header-Content-Length header, None where there is none and all is
     JSON; without any JSON the body is a raw request. `regions`: where tensors in shared memory are. Raises
@@ -122,7 +128,7 @@ def decode_request(
         response_format = ALL_BINARY if binary else ALL_JSON
     else:
         response_format = ALL_JSON
-    _decode_inputs(document["inputs"], memoryview(body)[json_length:], request, regions)
+    _decode_inputs(document["inputs"], memoryview(body)[json_length:], request, regions, texts)
     outputs = document.get("outputs")
     if outputs is not None:
         named = _decode_outputs(outputs, request, regions)
@@ -168,10 +174,14 @@ def _explained(error: InvalidArgumentError, body: Body, header_length: bytes | N
 
 
 def _decode_inputs(
-    inputs: Any, binary: memoryview, request: InferRequest, regions: SharedMemoryRegions
+    inputs: Any,
+    binary: memoryview,
+    request: InferRequest,
+    regions: SharedMemoryRegions,
+    texts: TextsByPlace,
 ) -> None:
     """Add the inputs to the request. `binary` is what follows the JSON: the raw tensors in the order of
-    `inputs`.
+    `inputs`. `texts`: those that have been read.
     """
     if not isinstance(inputs, list):
         raise InvalidArgumentError("Unable to parse 'inputs': attempt to access JSON non-array as array")
@@ -198,7 +208,12 @@ def _decode_inputs(
                 f"unexpected size for input '{announced.name}', expecting {missing} additional bytes "
                 f"for model '{request.model_name}'"
             )
-        request.inputs[announced.name] = decode_raw_tensor(announced, binary[offset : offset + size])
+        read = texts.get((offset, size)) if announced.datatype is BYTES else None
+        request.inputs[announced.name] = (
+            decode_raw_tensor(announced, binary[offset : offset + size])
+            if read is None
+            else read.tensor(announced)
+        )
         offset += size
     if offset != len(binary):
         raise InvalidArgumentError(f"unexpected additional input data for model '{request.model_name}'")
@@ -318,9 +333,10 @@ def encode_response(
     batched: bool,
     said: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
     written: Mapping[str, orjson.Fragment] = MappingProxyType({}),
+    raw: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
 ) -> EncodedResponse:
     """Encode an answer as the request asked for it. Outputs that shared memory takes are written there. `written`: the
-    data of outputs that are in JSON already.
+    data of outputs that are in JSON already. `raw`: that of outputs that are raw bytes already, in pieces.
 
     `labels`: label texts by output, for classification. `batched`: whether axis 0 is a batch. `said`: further
     parameters by output. Raises
@@ -336,10 +352,11 @@ def encode_response(
             array = classify(whole, output_format.classification, labels.get(name, ()), batched=batched)
         entry: dict[str, Any] = {"name": name, "datatype": BY_DTYPE[array.dtype].name, "shape": array.shape}
         if output_format.binary:
-            raw = encode_raw_tensor(array)
-            entry["parameters"] = {"binary_data_size": len(raw)}
-            if len(raw):
-                binary.append(raw)
+            pieces = raw.get(name) or (encode_raw_tensor(array),)
+            size = sum(map(len, pieces))
+            entry["parameters"] = {"binary_data_size": size}
+            if size:
+                binary += pieces
         elif output_format.shared_memory is not None:
             output_format.shared_memory.write(encode_raw_tensor(array), name)
         elif output_format.base64:

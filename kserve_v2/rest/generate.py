@@ -56,7 +56,7 @@ class _ByName(Reading[tuple[AsyncGenerator[InferResponse, None], AnswerForm]]):
         model = service.acquire(call.model_name, call.version)
         if model.splits:
             model = service.route(model, None, call.all_headers)
-        body, document = self.plain(call, prepared)
+        body, document, _ = self.plain(call, prepared)
         said = read_body(body, content_type, model.signature, document)
         request = request_of(said, model.signature, call.model_name, call.version)
         if model.splits:

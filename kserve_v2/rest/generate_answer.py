@@ -18,6 +18,7 @@ from kserve_v2.rest.large_json import Gaps, is_large, written
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.classification import highest
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
+from kserve_v2.tensors.json_request import text_or_base64
 
 CLASSES = "classes"
 """The member of the query that asks for the highest values of an output, with their labels."""
@@ -48,9 +49,11 @@ class AnswerForm:
             if name in self.classified:
                 document[name] = self._classes(name, array)
                 continue
-            value = self._value(name, writable(array))
-            if isinstance(value, np.ndarray):
-                value = gaps.gap((yield from written(value))) if is_large(value) else as_lists(value)
+            value = self._value(name, array if is_large(array) else writable(array))
+            if isinstance(value, np.ndarray) and is_large(value):
+                value = gaps.gap((yield from written(value, name, text_or_base64)))
+            elif isinstance(value, np.ndarray):
+                value = as_lists(value)
             document[name] = value
         return gaps.fill(dumped(document, orjson.OPT_SORT_KEYS))
 

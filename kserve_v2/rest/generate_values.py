@@ -12,9 +12,10 @@ from kserve_v2.errors import InvalidArgumentError, shape_text
 from kserve_v2.messages import InferRequest
 from kserve_v2.rest.json_tensor import (
     Elements,
-    Numbers,
+    LargeList,
     check_types,
     decode_json_data,
+    first_not,
     numbers_array,
     types_of,
 )
@@ -45,7 +46,7 @@ def decode_value(
     """
     batched = signature.max_batch_size > 0
     elements: Elements
-    if isinstance(value, list | Numbers):
+    if isinstance(value, list | LargeList):
         elements, sizes = flatten_nested(value, tensor.name)
     else:
         elements, sizes = [value], ()
@@ -69,6 +70,9 @@ def _array(announced: AnnouncedInput, elements: Elements, layout: Layout) -> Arr
         if types <= {str}:
             return decode_json_data(announced, elements)
         layout.by_shape = True
+        if isinstance(elements, LargeList):
+            number, wrong = first_not(elements, {str})
+            bytes_of(wrong, name, number)
         return bytes_array(announced, [bytes_of(each, name, number) for number, each in enumerate(elements)])
     if dict in types:
         raise InvalidArgumentError(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import orjson
@@ -10,21 +11,32 @@ from starlette.types import Send
 from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import Inference, InferenceService
+from kserve_v2.memory import large_texts
 from kserve_v2.memory.inflight import Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.answer_text import JOIN_BYTES, Parts
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answers import send_answer
-from kserve_v2.rest.codec import Body, EncodedResponse, ResponseFormat, decode_request, encode_response
+from kserve_v2.rest.codec import (
+    Body,
+    EncodedResponse,
+    ResponseFormat,
+    TextsByPlace,
+    decode_request,
+    encode_response,
+)
 from kserve_v2.rest.compression import choose_encoding, compressed, decompress, decompressed
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHead
+from kserve_v2.rest.large_binary import json_before, read_texts
 from kserve_v2.rest.large_json import Gaps, Places, data_of_inputs, is_large, parse_large, written
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slices, at_once
 
 T = TypeVar("T")
+
+_NO_TEXTS: TextsByPlace = MappingProxyType({})
 
 _JSON = (b"content-type", b"application/json")
 _BINARY = (b"content-type", b"application/octet-stream")
@@ -81,9 +93,9 @@ def decode(
         model = service.route(model, None, head.all_headers)
     if model.decoupled and not (streams or model.signature.verbatim):
         raise UnsupportedError("HTTP end point doesn't support models with decoupled transaction policy")
-    document = None
+    document, texts = None, _NO_TEXTS
     if prepared is not None:
-        body, document = prepared
+        body, document, texts = prepared
     elif b"content-encoding" in headers:
         body = decompress(body, headers[b"content-encoding"], max_request_bytes)
     header_length, regions = headers.get(b"inference-header-content-length"), service.shared_memory
@@ -94,21 +106,22 @@ def decode(
         if model.splits:
             model = service.route(model, found[0], head.all_headers)
         return Asked(model, *found, headers.get(b"accept-encoding"))
-    found = decode_request(body, header_length, model.signature, version, regions, document)
+    found = decode_request(body, header_length, model.signature, version, regions, document, texts)
     if model.splits:
         # What the body says decides. It is read again as the version that answers has it.
         model = service.route(model, found[0], head.all_headers)
-        found = decode_request(body, header_length, model.signature, version, regions, document)
+        found = decode_request(body, header_length, model.signature, version, regions, document, texts)
     return Asked(model, *found, headers.get(b"accept-encoding"))
 
 
 class Prepared(NamedTuple):
     """What was made of a large body before it is decoded, whatever its model: `body` without its encoding, and its
-    JSON, if that was worth while.
+    JSON, if that was worth while; `texts` that stand behind that.
     """
 
     body: Body
     document: Any
+    texts: TextsByPlace = _NO_TEXTS
 
 
 Reader = Callable[[Body, Room], Slices[Any]]
@@ -142,7 +155,9 @@ def prepare(
     """
     encoding = head.headers.get(b"content-encoding")
     header_length = head.headers.get(b"inference-header-content-length")
-    if encoding is None and (len(body) < LARGE_BYTES or header_length is not None):
+    if encoding is None and (
+        len(body) < LARGE_BYTES or not (header_length is None or json_before(body, header_length))
+    ):
         return None
     try:
         model = service.acquire(head.model_name, head.version)
@@ -152,23 +167,31 @@ def prepare(
     if model.decoupled and not (streams or model.signature.verbatim):
         # It is refused, whatever its body is.
         return None
-    reader = reads(model) if header_length is None else None
-    return _prepared(body, encoding or b"", max_request_bytes, room, reader)
+    reader = reads(model)
+    if header_length is not None and reader is not _READ_INPUTS:
+        # Of the other operations, none has tensors behind its JSON.
+        reader = None
+    return _prepared(body, encoding or b"", max_request_bytes, room, reader, header_length)
 
 
-def _prepared(body: Body, encoding: bytes, limit: int, room: Room, reader: Reader | None) -> Slices[Prepared]:
+def _prepared(
+    body: Body, encoding: bytes, limit: int, room: Room, reader: Reader | None, header_length: bytes | None
+) -> Slices[Prepared]:
     plain = yield from decompressed(body, encoding, limit, room)
-    document = None
-    if reader is not None and len(plain) >= LARGE_BYTES:
-        document = yield from reader(plain, room)
-    return Prepared(plain, document)
+    if reader is None or len(plain) < LARGE_BYTES:
+        return Prepared(plain, None)
+    if header_length is not None:
+        return Prepared(plain, None, (yield from read_texts(plain, header_length, room)))
+    return Prepared(plain, (yield from reader(plain, room)))
 
 
 def is_long(response: InferResponse, asked: Asked) -> bool:
     """Whether to write an answer takes many slices."""
     outputs = response.outputs.items()
     if not asked.model.signature.verbatim and any(
-        _in_json(asked.response_format, name) and is_large(array) for name, array in outputs
+        (is_large(array) and _in_json(asked.response_format, name))
+        or (large_texts.is_large(array) and _is_raw(asked.response_format, name))
+        for name, array in outputs
     ):
         return True
     return (
@@ -181,6 +204,11 @@ def is_long(response: InferResponse, asked: Asked) -> bool:
 def _in_json(response_format: ResponseFormat, name: str) -> bool:
     form = response_format.named.get(name, response_format.default)
     return not (form.binary or form.classification or form.base64 or form.shared_memory is not None)
+
+
+def _is_raw(response_format: ResponseFormat, name: str) -> bool:
+    form = response_format.named.get(name, response_format.default)
+    return form.binary and not form.classification
 
 
 def answer_in_slices(response: InferResponse, asked: Asked) -> Slices[Answer]:
@@ -196,13 +224,16 @@ def encode_in_slices(
     model, form = asked.model, asked.response_format
     gaps = Gaps()
     lists: dict[str, orjson.Fragment] = {}
+    raw: dict[str, list[bytes]] = {}
     if model.signature.verbatim:
         encoded = encode_verbatim(response, form, model.labels)
     else:
         for name, array in response.outputs.items():
-            if _in_json(form, name) and is_large(array):
-                lists[name] = gaps.gap((yield from written(array.reshape(-1))))
-        encoded = encode_response(response, form, model.labels, batched=model.batched, written=lists)
+            if is_large(array) and _in_json(form, name):
+                lists[name] = gaps.gap((yield from written(array.reshape(-1), name)))
+            elif large_texts.is_large(array) and _is_raw(form, name):
+                raw[name] = yield from large_texts.written_raw(array)
+        encoded = encode_response(response, form, model.labels, batched=model.batched, written=lists, raw=raw)
     return gaps.fill(encoded.header), encoded
 
 

@@ -2,8 +2,9 @@
 
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -52,27 +53,82 @@ _INTEGERS, _TEXTS = frozenset({int}), frozenset({str})
 _UNPARSABLE = "Unable to parse 'data': "
 
 
-class Numbers:
-    """A list of numbers, or of booleans, in lists of any nesting, as it stands in a request: flat, and not Python's."""
+class LargeList:
+    """A list, in lists of any nesting, as it stands in a request: its elements are flat, and not Python's. Unless it is
+    of a subclass, they are of types that no tensor takes together.
+    """
 
     def __init__(
-        self, text: memoryview, pieces: list[Array], types: set[type], sizes: tuple[int, ...] | None = None
+        self,
+        text: memoryview,
+        count: int,
+        sizes: tuple[int, ...] | None,
+        firsts: Mapping[type, tuple[int, Any]],
     ) -> None:
-        """`text`: as it was sent. `pieces`: of 64-bit integers, where a float is among them of doubles, or of booleans.
-        `types`: that the JSON parser has made of the elements. `sizes`: of the lists of each level; None if those of
-        one level differ.
+        """`text`: as it was sent. `count`: of its elements. `sizes`: of the lists of each level; None if those of one
+        level differ. `firsts`: the first element of each type that the JSON parser has made of them, and its number.
         """
-        self.types = types
+        self.types = set(firsts)
         self.sizes = sizes
         self._text = text
-        self._pieces = pieces
+        self._count = count
+        self._firsts = firsts
 
     def __len__(self) -> int:
-        return sum(map(len, self._pieces))
+        return self._count
 
     def __iter__(self) -> Iterator[Any]:
         """The elements, for those who look for what is wrong with them."""
         return iter(flatten(self.lists())[0])
+
+    def lists(self) -> list[Any]:
+        """As the JSON parser has it."""
+        found: list[Any] = parse_json(self._text)
+        return found
+
+    def first_not(self, wanted: set[type]) -> tuple[int, Any]:
+        """The first element of another type, and its number; there is one."""
+        return min((number, each) for kind, (number, each) in self._firsts.items() if kind not in wanted)
+
+
+class Texts(LargeList):
+    """One of texts. `elements`: what they are as BYTES, flat."""
+
+    def __init__(
+        self,
+        text: memoryview,
+        elements: Array,
+        sizes: tuple[int, ...] | None,
+        firsts: Mapping[type, tuple[int, Any]],
+    ) -> None:
+        """As those of other lists."""
+        super().__init__(text, elements.size, sizes, firsts)
+        self.elements = elements
+
+
+class Numbers(LargeList):
+    """One of numbers, or of booleans."""
+
+    def __init__(
+        self,
+        text: memoryview,
+        pieces: list[Array],
+        types: set[type],
+        sizes: tuple[int, ...] | None = None,
+        firsts: Mapping[type, tuple[int, Any]] = MappingProxyType({}),
+    ) -> None:
+        """`pieces`: of 64-bit integers, where a float is among them of doubles, or of booleans. `types`: that the JSON
+        parser has made of the elements.
+        """
+        super().__init__(text, sum(map(len, pieces)), sizes, firsts)
+        self.types = types
+        self._pieces = pieces
+
+    def first_not(self, wanted: set[type]) -> tuple[int, Any]:
+        """See `LargeList`."""
+        if self._firsts:
+            return super().first_not(wanted)
+        return next((number, each) for number, each in enumerate(self) if type(each) not in wanted)
 
     def array(self, datatype: Datatype) -> Array | None:
         """A flat array of a datatype that takes the types; None if an element has no place in it."""
@@ -86,19 +142,21 @@ class Numbers:
             return None
         return whole
 
-    def lists(self) -> list[Any]:
-        """As the JSON parser has it."""
-        found: list[Any] = parse_json(self._text)
-        return found
 
-
-Elements = list[Any] | Numbers
+Elements = list[Any] | LargeList
 """Of a tensor, one after the other."""
 
 
 def types_of(elements: Elements) -> set[type]:
     """What the JSON parser has made of them."""
-    return elements.types if isinstance(elements, Numbers) else set(map(type, elements))
+    return elements.types if isinstance(elements, LargeList) else set(map(type, elements))
+
+
+def first_not(elements: Elements, wanted: set[type]) -> tuple[int, Any]:
+    """The first element that the JSON parser has made something else of, and its number; there is one."""
+    if isinstance(elements, LargeList):
+        return elements.first_not(wanted)
+    return next((number, each) for number, each in enumerate(elements) if type(each) not in wanted)
 
 
 def _cast(piece: Array, datatype: Datatype) -> Array:
@@ -142,14 +200,16 @@ def decode_json_data(announced: AnnouncedInput, data: Any) -> Array:
             f"receiving {datatype.name} data via JSON is not supported. "
             f"Please use the binary data format for input {name}"
         )
-    if not isinstance(data, list | Numbers):
+    if not isinstance(data, list | LargeList):
         raise InvalidArgumentError(
             f"Unable to parse 'data': attempt to access JSON non-array as array (input '{name}')"
         )
-    flat, types = (data, data.types) if isinstance(data, Numbers) else flatten(data)
+    flat, types = (data, data.types) if isinstance(data, LargeList) else flatten(data)
     _check_elements(len(flat), types, announced)
     if datatype is BYTES:
-        return bytes_array(announced, [text.encode() for text in flat])
+        return bytes_array(
+            announced, flat.elements if isinstance(flat, Texts) else [text.encode() for text in flat]
+        )
     return numbers_array(flat, datatype, name).reshape(announced.shape)
 
 
@@ -213,8 +273,8 @@ def numbers_array(flat: Elements, datatype: Datatype, name: str, prefix: str = _
     """A flat array of numbers whose types fit `datatype`. Raises InvalidArgumentError that names one that has no place
     in it. Infinity has one in FP32 and its kin, where it is what was sent. `prefix`: how the error begins.
     """
-    if isinstance(flat, Numbers):
-        if (array := flat.array(datatype)) is not None:
+    if isinstance(flat, LargeList):
+        if isinstance(flat, Numbers) and (array := flat.array(datatype)) is not None:
             return array
         flat = list(flat)
     try:
@@ -279,13 +339,18 @@ def encode_json_data(array: Array, name: str) -> Any:
         try:
             return [element.decode() for element in array.reshape(-1)]
         except UnicodeDecodeError:
-            raise InvalidArgumentError(
-                f"output '{name}' has an element that is not UTF-8: please use the binary data format for this output, "
-                'or ask for it with the parameter "content_type": "base64"'
-            ) from None
+            raise no_utf8(name) from None
     raise InvalidArgumentError(
         f"sending {datatype.name} data via JSON is not supported. "
         f"Please use the binary data format for output '{name}'"
+    )
+
+
+def no_utf8(name: str) -> InvalidArgumentError:
+    """The error for an output of BYTES that JSON cannot carry."""
+    return InvalidArgumentError(
+        f"output '{name}' has an element that is not UTF-8: please use the binary data format for this output, "
+        'or ask for it with the parameter "content_type": "base64"'
     )
 
 

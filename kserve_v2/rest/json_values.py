@@ -7,7 +7,7 @@ import numpy as np
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.base64_tensor import decode_base64
-from kserve_v2.rest.json_tensor import JSON_DTYPES, Elements, Numbers
+from kserve_v2.rest.json_tensor import JSON_DTYPES, Elements, LargeList
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.tensors.json_request import text_or_base64
 
@@ -19,7 +19,7 @@ def flatten_nested(value: Elements, name: str) -> tuple[Elements, tuple[int, ...
     """The elements of lists in lists, and the sizes of the lists of each level. Raises InvalidArgumentError if those of
     one level differ.
     """
-    if isinstance(value, Numbers):
+    if isinstance(value, LargeList):
         if value.sizes is not None:
             return value, value.sizes
         value = value.lists()

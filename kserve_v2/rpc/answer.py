@@ -8,10 +8,12 @@ from typing import NamedTuple
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.known_answers import KnownAnswers
+from kserve_v2.memory.large_texts import is_large, written_raw
 from kserve_v2.messages import InferResponse
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.codec import COPIED_BYTES, OutputForms, encode_response
+from kserve_v2.scheduling.slices import Slices
 from kserve_v2.scheduling.verbatim import take_said
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.tensors.raw import encode_raw_tensor
@@ -33,6 +35,14 @@ class _Frame(NamedTuple):
     model: bytes
     outputs: bytes
     raw_heads: tuple[bytes, ...]
+
+
+def is_long(response: InferResponse, forms: OutputForms) -> bool:
+    """Whether to write an answer takes many slices."""
+    for name, array in response.outputs.items():  # noqa: SIM110 - a generator costs each answer three times as much
+        if is_large(array) and name not in forms:
+            return True
+    return False
 
 
 class AnswerEncoder(KnownAnswers[None, _Frame]):
@@ -67,6 +77,22 @@ class AnswerEncoder(KnownAnswers[None, _Frame]):
 
     def expected(self, response: InferResponse, how: None) -> Parts:
         return encode_response(response, {}, {}, batched=False)
+
+    def encode_in_slices(
+        self,
+        response: InferResponse,
+        forms: OutputForms,
+        labels: Mapping[str, Sequence[str]],
+        *,
+        batched: bool,
+    ) -> Slices[Parts]:
+        """As `encode`, of an answer that `is_long`."""
+        written: dict[str, list[bytes]] = {}
+        for name, array in response.outputs.items():
+            if name not in forms and is_large(array):
+                written[name] = yield from written_raw(array)
+        said = take_said(response) if TENSORS in response.parameters else {}
+        return encode_response(response, forms, labels, batched=batched, said=said, written=written)
 
     def common(self, response: InferResponse, how: None) -> tuple[_Frame, int] | None:
         """The frame of an answer, and its size. Strings have none: how long they are differs."""

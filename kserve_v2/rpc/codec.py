@@ -12,12 +12,14 @@ import numpy as np
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, request_prefix
+from kserve_v2.memory.large_texts import LargeTexts
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.net.limits import check_dimensions
 from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
+from kserve_v2.rpc.received import RawContents
 from kserve_v2.rpc.shared_memory import region_part
 from kserve_v2.tensors.announced import AnnouncedInput, named_twice, unknown_datatype
 from kserve_v2.tensors.classification import classify
@@ -59,9 +61,12 @@ WHOLE: OutputForms = {}
 
 
 def decode_request(
-    message: pb.ModelInferRequest, regions: SharedMemoryRegions, raw: Sequence[memoryview] = ()
+    message: pb.ModelInferRequest,
+    regions: SharedMemoryRegions,
+    raw: Sequence[RawContents] = (),
+    typed: Mapping[int, LargeTexts] = MappingProxyType({}),
 ) -> tuple[InferRequest, OutputForms]:
-    """The request, and the outputs that are not to be sent whole. `raw`: as in `received.Received`.
+    """The request, and the outputs that are not to be sent whole. `raw`, `typed`: as in `received.Received`.
 
     Arrays of raw contents are views of their bytes, those of shared memory views of it. Raises
     InvalidArgumentError that names the tensor or parameter, and as `SharedMemoryRegions.part`.
@@ -69,10 +74,10 @@ def decode_request(
     request = InferRequest(message.model_name, {}, message.model_version, message.id)
     _decode_parameters(message.parameters, request)
     # Every access to an element of this field makes a new bytes object: read each once.
-    given: Sequence[bytes | memoryview] = raw or message.raw_input_contents
-    raw_contents: Iterator[bytes | memoryview] | None = iter(given) if given else None
+    given: Sequence[bytes | RawContents] = raw or message.raw_input_contents
+    raw_contents: Iterator[bytes | RawContents] | None = iter(given) if given else None
     shared_name = ""
-    for tensor in message.inputs:
+    for number, tensor in enumerate(message.inputs):
         name = tensor.name
         if name in request.inputs:
             raise named_twice("input", name, request.id)
@@ -80,6 +85,8 @@ def decode_request(
         if part is not None:
             shared_name = name
         data = _data(tensor, part, raw_contents, request)
+        if data is None and typed:
+            data = typed.get(number)
         request.inputs[name] = _decode_input(tensor, data, request)
     if shared_name and raw_contents is not None:
         _check_none_left(raw_contents, shared_name, request)
@@ -92,9 +99,9 @@ def decode_request(
 def _data(
     tensor: pb.ModelInferRequest.InferInputTensor,
     part: RegionPart | None,
-    raw_contents: Iterator[bytes | memoryview] | None,
+    raw_contents: Iterator[bytes | RawContents] | None,
     request: InferRequest,
-) -> bytes | memoryview | None:
+) -> bytes | RawContents | None:
     """The bytes of an input, None if they are in its typed contents. `part`: of the shared memory where it lies."""
     has_contents = tensor.HasField("contents")
     of_input = f"for input tensor '{tensor.name}' for model '{request.model_name}'"
@@ -116,7 +123,7 @@ def _data(
 
 
 def _check_none_left(
-    raw_contents: Iterator[bytes | memoryview], shared_name: str, request: InferRequest
+    raw_contents: Iterator[bytes | RawContents], shared_name: str, request: InferRequest
 ) -> None:
     """Raise InvalidArgumentError if there are more raw contents than inputs that are not in shared memory: the others
     may have got what was meant for it.
@@ -130,7 +137,7 @@ def _check_none_left(
 
 
 def _decode_input(
-    tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | memoryview | None, request: InferRequest
+    tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | RawContents | None, request: InferRequest
 ) -> Array:
     """An input from its raw bytes, or from its typed contents if there are none."""
     datatype = BY_NAME.get(tensor.datatype)
@@ -138,6 +145,10 @@ def _decode_input(
         raise unknown_datatype(tensor.datatype, tensor.name, request_prefix(request.id))
     check_dimensions(tensor.shape, tensor.name)
     announced = AnnouncedInput(tensor.name, datatype, list(tensor.shape), request.model_name, request.id)
+    if isinstance(raw, LargeTexts):
+        if datatype is BYTES:
+            return raw.tensor(announced)
+        raw = raw.data
     if raw is None:
         return decode_contents(announced, tensor.contents)
     return decode_raw_tensor(announced, raw)
@@ -263,10 +274,11 @@ def encode_response(
     *,
     batched: bool,
     said: Mapping[str, Mapping[str, ParameterValue]] = MappingProxyType({}),
+    written: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
 ) -> Parts:
     """The answer: a message, and behind it its last field, the raw contents, the large ones without a copy. Outputs
     that shared memory takes are written there. `labels`: label texts by output. `said`: parameters by output; what the
-    protocol has no form for is left out.
+    protocol has no form for is left out. `written`: outputs that are raw bytes already, in pieces.
 
     Raises InternalError where they do not fit.
     """
@@ -287,6 +299,9 @@ def encode_response(
         for key, value in said.get(name, {}).items():
             if isinstance(value, bool | int | float | str):
                 set_parameter(output.parameters[key], value)
+        if name in written:
+            raw += (wire.head(_RAW_OUTPUTS, sum(map(len, written[name]))), *written[name])
+            continue
         if isinstance(form, RegionPart):
             form.write(encode_raw_tensor(array), name)
             content: bytes | memoryview = b""

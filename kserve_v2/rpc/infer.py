@@ -4,15 +4,18 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
+from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import NotHereError, NotLoadedError, ServingError, UnsupportedError
 from kserve_v2.forms import Forms
 from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled
+from kserve_v2.memory.inflight import Share
 from kserve_v2.messages import InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.rpc.answer import AnswerEncoder
+from kserve_v2.rpc.answer import AnswerEncoder, is_long
 from kserve_v2.rpc.calls import Asked, Context, Parts, Serialized
 from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
+from kserve_v2.rpc.large import receive_large
 from kserve_v2.rpc.received import Received, receive
 from kserve_v2.rpc.recurring import key_of, note
 from kserve_v2.rpc.status import known
@@ -20,6 +23,8 @@ from kserve_v2.rpc.traces import Observer
 from kserve_v2.rpc.verbatim import pack
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
+from kserve_v2.scheduling.slices import LARGE_BYTES, Slicer, Slices, Work
+from kserve_v2.scheduling.target import Ticket
 
 
 class ModelInfer:
@@ -32,6 +37,7 @@ class ModelInfer:
         self._recurring: Forms[None] = Forms()
         self._encoder = AnswerEncoder()
         self._unused: _Asked | None = None
+        self._slicer = service.slicer
 
     def recall(self, data: Serialized) -> Parts | Asked | None:
         """A request that has the form of an earlier one. None also where requests are traced or logged."""
@@ -50,18 +56,27 @@ class ModelInfer:
         if model.signature is not form.signature:
             return None
         # Nearly all small requests are answered at once: then the reply is not used, and serves the next one.
-        asked = self._unused or _Asked(self._encoder, WHOLE, None)
+        asked = self._unused or _Asked(self._encoder, self._slicer, WHOLE, None)
         answered = model.submit(request, asked)
-        if isinstance(answered, InferResponse):
+        if isinstance(answered, InferResponse) and not is_long(answered, WHOLE):
             self._unused = asked
             return self._encoder.encode(answered, WHOLE, model.labels, batched=model.batched)
         self._unused = None
-        asked.model, asked.ticket = model, answered
-        return asked
+        asked.model = model
+        return asked.go_on(answered)
 
     def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """Any request."""
-        received = receive(data)
+        if len(data) < LARGE_BYTES:
+            return self._begin(receive(data), context)
+        share = Share(self._service.inflight)
+        received = receive_large(data, share.hold_if_room)
+        if isinstance(received, Received):
+            return self._begin(received, context)
+        share.hold(len(data))
+        return Sliced(self._slicer, received, share, lambda found: self._begin(found, context))
+
+    def _begin(self, received: Received, context: Context) -> Parts | Asked:
         observer = None
         if self._tracer.on or self._log_access:
             message = received.message
@@ -84,13 +99,13 @@ class ModelInfer:
             return Demanded(demand, partial(self._ask_loaded, received, context, observer))
 
     def _ask(self, received: Received, context: Context, observer: Observer | None) -> Parts | Asked:
-        data, message, raw = received
+        data, message, raw, typed = received
         # From here to the scheduler nothing awaits, so the model cannot be unloaded in between.
         model = self._service.acquire(message.model_name, message.model_version)
         verbatim = model.signature.verbatim
         if model.decoupled and not verbatim:
             raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
-        request, forms = decode_request(message, self._service.shared_memory, raw)
+        request, forms = decode_request(message, self._service.shared_memory, raw, typed)
         if verbatim:
             request.packed = pack(message, context.metadata)
         if model.splits:
@@ -99,28 +114,19 @@ class ModelInfer:
             model.begin_trace(request, observer.trace)
         model = self._service.check(model, request)
         note(self._recurring, data, message, request, model.signature)
-        asked = _Asked(self._encoder, forms, observer)
+        asked = _Asked(self._encoder, self._slicer, forms, observer)
         asked.model = model
-        answered = model.submit(request, asked)
-        if isinstance(answered, InferResponse):
-            return asked.encode(answered)
-        asked.ticket = answered
-        return asked
+        return asked.go_on(model.submit(request, asked))
 
 
-class Demanded(Asked):
-    """A request whose model is being loaded for it."""
+class _Later(Asked):
+    """A request that is asked when something has been done for it."""
 
-    __slots__ = ("_ask",)
+    __slots__ = ()
 
-    def __init__(self, demand: Coroutine[Any, Any, None], ask: Callable[[], Parts | Asked]) -> None:
-        """Have the request answered, by `ask`, when `demand` has loaded the model."""
-        self._ask = ask
-        self.ticket = Demand(demand, self._begin, self._answer)
-
-    def _begin(self) -> None:
+    def _ask(self, ask: Callable[[], Parts | Asked]) -> None:
         try:
-            found = self._ask()
+            found = ask()
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             self._answer(known(error))
             return
@@ -136,30 +142,121 @@ class Demanded(Asked):
         self.on_answer(answer)
 
 
+class Sliced(_Later):
+    """A request that is being read in slices."""
+
+    __slots__ = ("_share", "_then", "elsewhere")
+
+    elsewhere: Callable[[], Parts | Asked] | None
+    """What to do where it turns out that the request is not this process's."""
+
+    def __init__(
+        self,
+        slicer: Slicer,
+        slices: Slices[Received],
+        share: Share,
+        then: Callable[[Received], Parts | Asked],
+    ) -> None:
+        """`share`: of the bytes in flight, until it is read. `then`: what comes of it."""
+        self._share = share
+        self._then = then
+        self.elsewhere = None
+        self.ticket = slicer.begin(slices, self._done)
+
+    def give_up(self) -> None:
+        """See `OneOutcome`."""
+        self._share.give_back()
+        super().give_up()
+
+    def _done(self, outcome: Received | Exception) -> None:
+        # From here on the queue counts its tensors, if they have to wait.
+        self._share.give_back()
+        self._ask(partial(self._go_on, outcome))
+
+    def _go_on(self, outcome: Received | Exception) -> Parts | Asked:
+        if isinstance(outcome, Exception):
+            raise outcome
+        try:
+            # It was there before the slices began.
+            with Carrying(GIVEN):
+                return self._then(outcome)
+        except NotHereError:
+            if self.elsewhere is None:
+                raise
+            return self.elsewhere()
+
+
+class Demanded(_Later):
+    """A request whose model is being loaded for it."""
+
+    __slots__ = ()
+
+    def __init__(self, demand: Coroutine[Any, Any, None], ask: Callable[[], Parts | Asked]) -> None:
+        """Have the request answered, by `ask`, when `demand` has loaded the model."""
+        self.ticket = Demand(demand, partial(self._ask, ask), self._answer)
+
+
 class _Asked(Asked):
     """The reply to a request. `model`: what answers it, set when it is under way."""
 
-    __slots__ = ("_encoder", "_forms", "_observer", "model")
+    __slots__ = ("_encoder", "_forms", "_observer", "_slicer", "_writing", "model")
 
     model: LoadedModel
 
-    def __init__(self, encoder: AnswerEncoder, forms: OutputForms, observer: Observer | None) -> None:
+    def __init__(
+        self, encoder: AnswerEncoder, slicer: Slicer, forms: OutputForms, observer: Observer | None
+    ) -> None:
         self._encoder = encoder
+        self._slicer = slicer
+        # It is no ticket: whoever answers says that this was all when the answer is still being written.
+        self._writing: Work[Parts] | None = None
         self._forms = forms
         self._observer = observer
 
     def take(self, outcome: Outcome) -> None:
         """Encode the outcome and send it."""
+        if isinstance(outcome, InferResponse) and is_long(outcome, self._forms):
+            self._write(outcome)
+            return
         answer: Parts | ServingError
         try:
-            answer = outcome if isinstance(outcome, ServingError) else self.encode(outcome)
+            answer = outcome if isinstance(outcome, ServingError) else self._encode(outcome)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             answer = known(error)
         self.on_answer(answer)
 
-    def encode(self, response: InferResponse) -> Parts:
-        """The message that answers. Raises what is wrong with it."""
+    def go_on(self, submitted: InferResponse | Ticket) -> "Parts | Asked":
+        """The message that answers, if there is an answer and it is soon written; else itself. Raises what is wrong
+        with it.
+        """
+        if not isinstance(submitted, InferResponse):
+            self.ticket = submitted
+            return self
+        if is_long(submitted, self._forms):
+            self._write(submitted)
+            return self
+        return self._encode(submitted)
+
+    def _encode(self, response: InferResponse) -> Parts:
         model = self.model
         if self._observer is not None:
             self._observer.executed(response)
         return self._encoder.encode(response, self._forms, model.labels, batched=model.batched)
+
+    def _write(self, response: InferResponse) -> None:
+        """Encode an answer in slices, and send it."""
+        model = self.model
+        if self._observer is not None:
+            self._observer.executed(response)
+        slices = self._encoder.encode_in_slices(response, self._forms, model.labels, batched=model.batched)
+        self._writing = self._slicer.begin(slices, self._written)
+
+    def give_up(self) -> None:
+        """See `OneOutcome`."""
+        super().give_up()
+        if self._writing is not None:
+            self._writing.give_up()
+
+    def _written(self, answer: Parts | Exception) -> None:
+        self._writing = None
+        self.on_answer(known(answer) if isinstance(answer, Exception) else answer)

@@ -2,10 +2,12 @@
 nobody else would be served meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.memory.large_texts import LargeTexts
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.status import parse
@@ -15,18 +17,22 @@ _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 LARGE_BYTES = 64 * 1024
 """Smaller messages are protobuf's as a whole."""
 
-# Of a message with more fields, too.
-_MAX_PARTS = 1024
+MAX_PARTS = 1024
+"""Of a message with more fields, too."""
+
+RawContents = memoryview | LargeTexts
+"""As they were sent, or of a large BYTES tensor what it was read to."""
 
 
 class Received(NamedTuple):
     """A request. `raw`: the raw contents that are not in `message` because they are views of `data`; if there are any,
-    there are no others.
+    there are no others. `typed`: by the numbers of their inputs, the typed contents that are not in `message`.
     """
 
     data: Serialized
     message: pb.ModelInferRequest
-    raw: Sequence[memoryview] = ()
+    raw: Sequence[RawContents] = ()
+    typed: Mapping[int, LargeTexts] = MappingProxyType({})
 
 
 def receive(data: Serialized) -> Received:
@@ -46,7 +52,7 @@ def receive(data: Serialized) -> Received:
 
 def _raw_contents(data: Serialized) -> Sequence[wire.Part]:
     """Where raw contents are; none where it is not certain that protobuf would find just the same."""
-    found = wire.parts(data, _MAX_PARTS)
+    found = wire.parts(data, MAX_PARTS)
     if found is None:
         return ()
     position = 0

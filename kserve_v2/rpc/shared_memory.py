@@ -12,7 +12,9 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.memory.regions import CudaRegions, RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.rpc.calls import Context, Unary
 
-_REGION = "shared_memory_region"
+REGION = "shared_memory_region"
+"""The parameter that says in which region a tensor lies."""
+
 _OFFSET = "shared_memory_offset"
 _BYTE_SIZE = "shared_memory_byte_size"
 
@@ -71,12 +73,12 @@ def region_part(
 
     Raises InvalidArgumentError for parameters that do not fit together, and as `SharedMemoryRegions.part`.
     """
-    if _REGION not in parameters:
+    if REGION not in parameters:
         for name in (_OFFSET, _BYTE_SIZE):
             if name in parameters:
                 raise region_alone(name, tensor)
         return None
-    region = _value(parameters, _REGION, "string_param", tensor)
+    region = _value(parameters, REGION, "string_param", tensor)
     offset = _value(parameters, _OFFSET, "int64_param", tensor) if _OFFSET in parameters else 0
     if _BYTE_SIZE not in parameters:
         raise size_missing(tensor)

@@ -12,22 +12,25 @@ from functools import partial
 from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import NotLoadedError, ServingError
 from kserve_v2.forms import Forms
 from kserve_v2.inference import InferenceService
-from kserve_v2.memory.inflight import COUNTED_BYTES
+from kserve_v2.memory.inflight import COUNTED_BYTES, Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rpc import wire
-from kserve_v2.rpc.answer import AnswerEncoder
+from kserve_v2.rpc.answer import AnswerEncoder, is_long
 from kserve_v2.rpc.calls import Context, Parts, Serialized
 from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms, decode_request
+from kserve_v2.rpc.large import receive_large
 from kserve_v2.rpc.received import Received, receive
 from kserve_v2.rpc.recurring import key_of, note
 from kserve_v2.rpc.status import known
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.rpc.verbatim import pack
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, stream
+from kserve_v2.scheduling.slices import LARGE_BYTES, Slices, Work
 from kserve_v2.tracing.trace import Trace
 
 FINAL_RESPONSE = "triton_final_response"
@@ -75,7 +78,8 @@ class _Turn(OneOutcome):
     """A request, or the end of the stream, whose answer waits for those of the requests before it."""
 
     __slots__ = (
-        "_stream", "answer", "answer_bytes", "answered", "forms", "model", "request", "request_bytes", "trace"
+        "_stream", "answer", "answer_bytes", "answered", "forms", "model", "request", "request_bytes", "trace",
+        "writing",
     )  # fmt: skip
 
     # Set for a request that has one answer: what it is, and how that is written.
@@ -90,12 +94,20 @@ class _Turn(OneOutcome):
         # Bytes of the request and of the answer, where they are counted: small ones are not.
         self.request_bytes = self.answer_bytes = 0
         self.answered = False
+        # It is no ticket: whoever answers says that this was all when the answer is still being written.
+        self.writing: Work[Parts] | None = None
         # None for the end of the stream.
         self.answer: Parts | ServingError | None = None
 
     def take(self, outcome: Outcome) -> None:
         """The request's outcome is there."""
         self._stream.take(outcome, self)
+
+    def give_up(self) -> None:
+        """See `OneOutcome`."""
+        super().give_up()
+        if self.writing is not None:
+            self.writing.give_up()
 
 
 class _Stream:
@@ -265,7 +277,32 @@ class _Stream:
         """Begin any request. Raises the error of a message that is none. What is returned is to be awaited before the
         next one: its model has to be loaded first, and those behind it may belong to the same sequence.
         """
-        received = receive(data)
+        if len(data) < LARGE_BYTES:
+            return self._begin_received(receive(data), group)
+        share = Share(self._inflight)
+        received = receive_large(data, share.hold_if_room)
+        if isinstance(received, Received):
+            return self._begin_received(received, group)
+        return self._begin_in_slices(received, share, len(data), group)
+
+    async def _begin_in_slices(
+        self, slices: Slices[Received], share: Share, size: int, group: asyncio.TaskGroup
+    ) -> None:
+        """As `_begin`, of a message of that size."""
+        share.hold(size)
+        try:
+            received = await self._service.slicer.finish(slices)
+        finally:
+            share.give_back()
+        # It was there before the slices began.
+        with Carrying(GIVEN):
+            waiting = self._begin_received(received, group)
+        if waiting is not None:
+            await waiting
+
+    def _begin_received(
+        self, received: Received, group: asyncio.TaskGroup
+    ) -> Coroutine[Any, Any, None] | None:
         message = received.message
         trace = begin_trace(self._tracer, message.model_name, self._metadata) if self._tracer.on else None
         try:
@@ -290,13 +327,13 @@ class _Stream:
 
     def _ask(self, received: Received, trace: Trace | None, group: asyncio.TaskGroup) -> None:
         """Begin a request. With a NotLoadedError, nothing has happened."""
-        data, message, raw = received
+        data, message, raw, typed = received
         model: LoadedModel | None = None
         try:
             # From here to the scheduler nothing awaits, so the model cannot be unloaded in between. (A task begins in
             # the next turn of the loop, and an unload takes several turns.)
             model = self._service.acquire(message.model_name, message.model_version)
-            request, forms = decode_request(message, self._service.shared_memory, raw)
+            request, forms = decode_request(message, self._service.shared_memory, raw, typed)
             if model.signature.verbatim:
                 request.packed = pack(message, self._headers, stream=True)
             if model.splits:
@@ -368,6 +405,10 @@ class _Stream:
 
     def take(self, outcome: InferResponse | Exception, turn: _Turn) -> None:
         """The outcome of a request that has one."""
+        if isinstance(outcome, InferResponse) and is_long(outcome, turn.forms):
+            slices = self._encode_in_slices(outcome, turn.model, turn.forms, _FINAL, turn)
+            turn.writing = self._service.slicer.begin(slices, partial(self._written, turn))
+            return
         answer: Parts | ServingError
         try:
             if isinstance(outcome, Exception):
@@ -376,6 +417,16 @@ class _Stream:
                 answer = self._encode(outcome, turn.model, turn.forms, _FINAL, turn)
         except Exception as error:  # noqa: BLE001 - one request's failure is a message
             answer = self._failure(turn.request, error, turn.trace)
+        self._answered(turn, answer)
+
+    def _written(self, turn: _Turn, answer: Parts | Exception) -> None:
+        """The answer of a request has been encoded, or failed to be."""
+        turn.writing = None
+        if isinstance(answer, Exception):
+            answer = self._failure(turn.request, answer, turn.trace)
+        self._answered(turn, answer)
+
+    def _answered(self, turn: _Turn, answer: Parts | ServingError) -> None:
         # What waits for its turn must not keep the request's tensors alive.
         del turn.model, turn.request, turn.forms
         self._settle(turn, answer)
@@ -395,6 +446,17 @@ class _Stream:
         self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes, turn: _Turn
     ) -> Parts:
         parts = self._rpc.encoder.encode(response, forms, model.labels, batched=model.batched)
+        return self._framed(parts, final, turn)
+
+    def _encode_in_slices(
+        self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes, turn: _Turn
+    ) -> Slices[Parts]:
+        parts = yield from self._rpc.encoder.encode_in_slices(
+            response, forms, model.labels, batched=model.batched
+        )
+        return self._framed(parts, final, turn)
+
+    def _framed(self, parts: Parts, final: bytes, turn: _Turn) -> Parts:
         size = sum(map(len, parts)) + len(final)
         if size >= COUNTED_BYTES:
             self._hold_answer(size, turn)
@@ -459,7 +521,11 @@ class _Stream:
                 if response.error is not None:
                     message = self._failure(request, response.error, turn.trace, final=final)
                 else:
-                    message = self._encode(response, model, forms, _FINAL if final else _NOT_FINAL, turn)
+                    marked = response, model, forms, _FINAL if final else _NOT_FINAL, turn
+                    if is_long(response, forms):
+                        message = await self._service.slicer.finish(self._encode_in_slices(*marked))
+                    else:
+                        message = self._encode(*marked)
                 await self._send_in_room(message, turn)
         return final
 

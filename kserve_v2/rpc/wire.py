@@ -62,6 +62,11 @@ class Part(NamedTuple):
     end: int
 
 
+def is_short(data: Serialized, part: Part) -> bool:
+    """Whether the length before a part takes no more bytes than it needs; else it is protobuf's to judge."""
+    return data[part.length_at - 1 : part.start] == head(part.field, part.end - part.start)
+
+
 def parts(data: Serialized, max_parts: int) -> list[Part] | None:
     """The fields of a message. None if it has more than `max_parts`, or others than length-delimited ones with numbers
     below 16, or is no message.

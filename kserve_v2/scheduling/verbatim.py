@@ -10,9 +10,10 @@ import orjson
 from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.errors import InternalError
 from kserve_v2.messages import InferRequest, InferResponse, TensorMetadata, Tensors
+from kserve_v2.scheduling.merging.outputs import types_of
 from kserve_v2.scheduling.pending import Outputs, Pending
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
-from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
+from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES
 from kserve_v2.verbatim import HEADERS, TENSOR_PARAMETERS, TENSORS
 
 
@@ -96,13 +97,9 @@ def any_outputs(outputs: Tensors, model_name: str) -> Outputs:
         # They come from the model's process, which sends nothing but arrays.
         if type(array) is not np.ndarray or array.dtype not in BY_DTYPE:
             raise InternalError(f"output '{name}' of model '{model_name}' is no tensor of the protocol")
-        if array.dtype == BYTES.dtype and not _all_bytes(array):
+        if array.dtype == BYTES.dtype and not types_of(array) <= {bytes}:
             raise InternalError(f"output '{name}' of model '{model_name}' has elements that are no bytes")
     return dict(outputs)
-
-
-def _all_bytes(array: Array) -> bool:
-    return {*map(type, array.ravel().tolist())} <= {bytes}
 
 
 def take_said(response: InferResponse) -> dict[str, dict[str, Any]]:

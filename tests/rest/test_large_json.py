@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.rest.base64_tensor import decode_base64_data
 from kserve_v2.rest.generate_codec import members, read_json, request_of
-from kserve_v2.rest.json_tensor import Numbers, decode_json_data, flatten, with_literals
+from kserve_v2.rest.json_tensor import LargeList, Numbers, Texts, decode_json_data, flatten, with_literals
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.large_json import Gaps, parse_large, written
 from kserve_v2.rest.v1.codec import Columns, decode_predict
@@ -26,6 +27,7 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BY_DTYPE, BY_NAME
+from kserve_v2.tensors.json_request import text_or_base64
 
 numbers = st.one_of(
     st.integers(-(2**70), 2**70),
@@ -33,7 +35,22 @@ numbers = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False),
     st.sampled_from([2**31, 2**53 + 1, 2**63, 2**64 - 1, -(2**63), 1e39, 3.5e38, -0.0, 16777217]),
 )
-lists = st.recursive(st.lists(numbers, max_size=8), lambda inner: st.lists(inner, max_size=6), max_leaves=30)
+# With all that is around elements, in elements.
+texts = st.text(st.sampled_from('ab,"[]{}:\\ \n1é\U0001f600'), max_size=6) | st.text(max_size=20)
+
+
+def lists_of(elements: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.recursive(
+        st.lists(elements, max_size=8), lambda inner: st.lists(inner, max_size=6), max_leaves=30
+    )
+
+
+lists = st.one_of(
+    lists_of(numbers),
+    lists_of(texts),
+    lists_of(st.booleans()),
+    lists_of(st.one_of(numbers, texts, st.booleans(), st.none())),
+)
 spaces = st.sampled_from([(",", ":"), (", ", ": "), (" ,\n", " :\t")])
 
 
@@ -44,7 +61,7 @@ def document(data: Any) -> dict[str, Any]:
 def flat(value: Any) -> Any:
     """A document with flat data, of either kind."""
     for item in value["inputs"]:
-        item["data"] = list(item["data"]) if isinstance(item["data"], Numbers) else flatten(item["data"])[0]
+        item["data"] = list(item["data"]) if isinstance(item["data"], LargeList) else flatten(item["data"])[0]
     return value
 
 
@@ -77,7 +94,9 @@ def test_what_is_no_json_is_none_in_slices(
 
 
 BROKEN = ["[1,2,3,,4,5,6]", "[1,2,3,]", "[[1,2,],[3,4]]", "[[1,2],[,3,4]]", "[[1,2]3,4]", "[1,2]]", "[[1,2,3,4]", "[,1,2,3]",
-          "[1 2,3,4]", "[01,2,3]", "[1,2,[],,3]", "[[],,[1,2,3]]", "[1,2,3,true,5]", "[1,2,null,3]", "[1,2,Nan,3]", "[Infinity1,2,3]"]  # fmt: skip
+          "[1 2,3,4]", "[01,2,3]", "[1,2,[],,3]", "[[],,[1,2,3]]", "[1,2,Nan,3]", "[Infinity1,2,3]", '["a","b",,"c"]',
+          '["a","b",]', '["a" "b","c"]', '["a","b]', '["a","b"', '["a",{"b":"c"},"d"]', '["a","\\x","b"]', '[1,2,"\\ud800",3]',
+          '["a",b,"c"]', "[1,2,{},3]"]  # fmt: skip
 
 
 @pytest.mark.parametrize("data", BROKEN)
@@ -156,7 +175,8 @@ def test_arrays_and_errors_are_those_of_lists(datatype: str, data: Any, slice_by
         for given_data in (found["inputs"][0]["data"], plain):
             try:
                 array = decode_json_data(announced, given_data)
-                outcomes.append((array.dtype, array.shape, array.tobytes()))
+                content = array.tolist() if array.dtype == np.object_ else array.tobytes()
+                outcomes.append((array.dtype, array.shape, content))
             except InvalidArgumentError as error:
                 outcomes.append(error.message)
         assert outcomes[0] == outcomes[1]
@@ -173,6 +193,107 @@ def test_what_is_wrong_with_all_of_them_is_said_without_looking_at_each(datatype
     numbers = Opaque(memoryview(b"[1,2,3,4.5]"), [np.array([1, 2]), np.array([3, 4.5])], {int, float})
     with pytest.raises(InvalidArgumentError, match=r"attempt to access JSON non-|'data' has 4"):
         decode_json_data(AnnouncedInput("x", BY_NAME[datatype], [count], "m", ""), numbers)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    data=lists | lists_of(st.sampled_from(["", "QQ==", "Q Q==", "//4=", "no base64", "é"])),
+    slice_bytes=st.integers(4, 30),
+)
+def test_base64_of_large_lists(data: Any, slice_bytes: int) -> None:
+    text = json.dumps({"inputs": [{"data": data}]}).encode()
+    found = at_once(parse_large(text, slice_bytes))
+    if found is None:
+        return
+    announced = AnnouncedInput("x", BY_NAME["BYTES"], [len(flatten(data)[0])], "m", "")
+    outcomes = [
+        outcome(lambda each=each: decode_base64_data(announced, each["inputs"][0]["data"]).tolist())
+        for each in (found, orjson.loads(text))
+    ]
+    assert outcomes[0] == outcomes[1]
+
+
+@pytest.mark.parametrize("last", ['"1"', "null", "true", "[1]", '"a,]"'])
+@pytest.mark.parametrize("datatype", ["FP32", "INT32", "BYTES", "BOOL"])
+def test_what_is_wrong_is_found_in_slices(datatype: str, last: str) -> None:
+    """In lists of elements that no tensor takes together."""
+    text = b'{"inputs":[{"data":[1,2,3,4,5,6,%b],"shape":[7]}]}' % last.encode()
+    for slice_bytes in range(4, 12):
+        found = at_once(parse_large(text, slice_bytes))["inputs"][0]["data"]
+        announced = AnnouncedInput("x", BY_NAME[datatype], [7], "m", "")
+        plain = outcome(lambda: decode_json_data(announced, orjson.loads(text)["inputs"][0]["data"]))  # noqa: B023
+        in_slices = outcome(lambda: decode_json_data(announced, found))  # noqa: B023
+        assert repr(in_slices) == repr(plain)
+
+
+ESCAPED = [
+    "a",
+    ",",
+    '","',
+    '"',
+    '",',
+    "\\",
+    '\\"',
+    '\\",',
+    "]",
+    '"]',
+    "[",
+    "",
+    "\n",
+    "é",
+    "\U0001f600",
+    "}",
+    ":",
+    "\\u0041",
+]
+
+
+@pytest.mark.parametrize("ascii_only", [False, True])
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": "), (" ,\n", " :\t")])
+@pytest.mark.parametrize(
+    "nest", [lambda each: each, lambda each: [each, each], lambda each: [[[one, one]] for one in each]]
+)
+def test_texts_of_any_letters(
+    nest: Callable[[list[str]], list[Any]], separators: tuple[str, str], ascii_only: bool
+) -> None:
+    for number in range(len(ESCAPED)):
+        data = nest(ESCAPED[number:] + ESCAPED[:number])
+        text = json.dumps(document(data), separators=separators, ensure_ascii=ascii_only).encode()
+        plain, _ = flatten(data)
+        for slice_bytes in range(3, 40):
+            found = at_once(parse_large(text, slice_bytes))
+            if found is None:
+                continue
+            elements = found["inputs"][0]["data"]
+            assert isinstance(elements, Texts)
+            assert [each.decode() for each in elements.elements] == plain
+            assert len(elements) == len(plain)
+            assert same(elements.lists(), data)
+
+
+def test_long_texts_and_sentences_are_read_in_slices() -> None:
+    for word in ("a, b, c", "x" * 30_000, '"quoted", and so on', ","):
+        data = [word] * (1_000_000 // len(word) // 4)
+        text = json.dumps(document(data)).encode()
+        found = at_once(parse_large(text))
+        assert found["inputs"][0]["data"].elements.tolist() == [word.encode()] * len(data)
+
+
+def test_texts_that_there_is_no_room_for_are_left_to_others() -> None:
+    text = json.dumps(document(["a text", "b"] * 50)).encode()
+    asked: list[int] = []
+
+    def room(size: int) -> bool:
+        asked.append(size)
+        return len(asked) <= most
+
+    most = 1000
+    assert at_once(parse_large(text, 30, room)) is not None
+    assert sum(asked) > 100 * (40 + 8 + 8)
+    for most in range(len(asked)):
+        asked.clear()
+        assert at_once(parse_large(text, 30, room)) is None
+        assert len(asked) == most + 1
 
 
 SHAPES = [
@@ -196,12 +317,31 @@ def test_what_is_written_is_what_is_written_in_one_go(dtype: str, shape: tuple[i
         array.reshape(-1)[[7, -1]] = np.nan, -np.inf
     array = array.swapaxes(0, -1)
     gaps = Gaps()
-    first, second = gaps.gap(at_once(written(array))), gaps.gap(at_once(written(array[:, ...])))
+    first, second = gaps.gap(at_once(written(array, "y"))), gaps.gap(at_once(written(array[:, ...], "y")))
     text = b"".join(gaps.fill(orjson.dumps({"a": first, "b": [second], "c": 1})))
     value = with_literals(array)
     value = value if isinstance(value, orjson.Fragment) else np.ascontiguousarray(value)
     assert text == orjson.dumps({"a": value, "b": [value], "c": 1}, option=orjson.OPT_SERIALIZE_NUMPY)
     assert array.dtype in BY_DTYPE
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("as_json", [bytes.decode, text_or_base64])
+def test_texts_are_written_as_in_one_go(shape: tuple[int, ...], as_json: Callable[[bytes], Any]) -> None:
+    array = np.array([str(number).encode() for number in range(prod(shape))], object).reshape(shape)
+    array.reshape(-1)[[0, 3, -1]] = b"", '"é\\'.encode(), b"\xff" if as_json is text_or_base64 else b"last"
+    array = array.swapaxes(0, -1)
+    gaps = Gaps()
+    text = b"".join(gaps.fill(orjson.dumps({"a": gaps.gap(at_once(written(array, "y", as_json))), "c": 1})))
+    expected = np.empty(array.size, object)
+    expected[:] = [as_json(each) for each in array.reshape(-1)]
+    assert text == orjson.dumps({"a": expected.reshape(array.shape).tolist(), "c": 1})
+
+
+def test_a_text_that_json_cannot_carry() -> None:
+    array = np.array([b"a"] * 9999 + [b"\xff"], object)
+    with pytest.raises(InvalidArgumentError, match="output 'y' has an element that is not UTF-8"):
+        at_once(written(array, "y"))
 
 
 def test_each_list_stands_where_it_belongs_whatever_the_order_of_the_text() -> None:
@@ -211,7 +351,9 @@ def test_each_list_stands_where_it_belongs_whatever_the_order_of_the_text() -> N
     assert orjson.loads(text) == {str(number): [number] for number in range(12)}
 
 
-numerals = st.one_of(numbers, st.sampled_from([float("nan"), float("inf"), True, None, "1", [], {}, [[1]]]))
+numerals = st.one_of(
+    numbers, texts, st.sampled_from([float("nan"), float("inf"), True, None, "1", [], {}, [[1]]])
+)
 nested = st.recursive(
     st.lists(numerals, max_size=6), lambda inner: st.lists(inner, max_size=5), max_leaves=20
 )
@@ -219,8 +361,9 @@ nested = st.recursive(
 
 @st.composite
 def tables(draw: st.DrawFn) -> Any:
-    """Lists in lists of numbers, equally long on each level, or nearly so."""
-    value: Any = draw(st.lists(numbers | st.just(math.nan), min_size=1, max_size=5))
+    """Lists in lists of numbers, or of texts, equally long on each level, or nearly so."""
+    elements = draw(st.sampled_from([numbers | st.just(math.nan), texts]))
+    value: Any = draw(st.lists(elements, min_size=1, max_size=5))
     for _ in range(draw(st.integers(0, 3))):
         value = [json.loads(json.dumps(value)) for _ in range(draw(st.integers(1, 4)))]
     if draw(st.booleans()):

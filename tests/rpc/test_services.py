@@ -27,7 +27,7 @@ def test_every_method_of_the_service_has_its_place_in_the_table() -> None:
         """As much of InferenceService as the table is made of."""
 
         shared_memory = SharedMemoryRegions(enabled=False)
-        tracer = None
+        tracer = slicer = None
 
     rpcs = InferenceServicer(Service()).rpcs()  # type: ignore[arg-type]
     described = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].methods

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
+from functools import partial
 from typing import Protocol
 
 from kserve_v2.errors import ServingError
@@ -13,6 +14,7 @@ from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import Window
 from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc, Serialized, Streaming
+from kserve_v2.rpc.infer import Sliced
 from kserve_v2.rpc.services import MODEL_INFER
 
 
@@ -96,6 +98,8 @@ class _Infer:
     def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """See `calls.Direct`."""
         found = self._local.start(data, context)
+        if isinstance(found, Sliced):
+            found.elsewhere = partial(self._forwarding.start, data, context)
         return self._forwarding.start(data, context) if found is None else found
 
 

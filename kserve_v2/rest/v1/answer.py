@@ -10,9 +10,10 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.json_tensor import dumped
 from kserve_v2.rest.json_values import B64, as_lists, writable
-from kserve_v2.rest.large_json import Gaps, is_large, slice_rows, written
+from kserve_v2.rest.large_json import AsJson, Gaps, is_large, slice_rows, written
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.datatypes import BYTES, Array
+from kserve_v2.tensors.json_request import text_or_base64
 
 _BYTES_SUFFIX = "_bytes"
 """An output of BYTES whose name ends so is base64, whatever is in it."""
@@ -22,7 +23,10 @@ def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Seque
     """The body of an answer, in parts. Raises InvalidArgumentError for outputs that have no common rows, if they go
     `by_row`.
     """
-    arrays = {name: _written(name, array) for name, array in response.outputs.items()}
+    arrays = {
+        name: array if array.dtype == BYTES.dtype else writable(array)
+        for name, array in response.outputs.items()
+    }
     if by_row:
         _check_rows(arrays)
     gaps = Gaps()
@@ -31,7 +35,12 @@ def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Seque
         values[""] = gaps.gap((yield from _rows(arrays)))
     else:
         for name, array in arrays.items():
-            values[name] = gaps.gap((yield from written(array))) if is_large(array) else as_lists(array)
+            large = is_large(array)
+            values[name] = (
+                gaps.gap((yield from written(array, name, _as_json(name))))
+                if large
+                else _as_lists(name, array)
+            )
     shown = next(iter(values.values())) if len(values) == 1 else values
     document: dict[str, Any] = {"predictions" if by_row else "outputs": shown}
     if response.parameters:
@@ -40,12 +49,23 @@ def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Seque
     return gaps.fill(dumped(document))
 
 
-def _written(name: str, array: Array) -> Array:
-    if array.dtype != BYTES.dtype or not name.endswith(_BYTES_SUFFIX):
-        return writable(array)
-    encoded = np.empty(array.size, np.object_)
-    encoded[:] = [{B64: base64.b64encode(element).decode()} for element in array.reshape(-1)]
-    return encoded.reshape(array.shape)
+def _as_lists(name: str, array: Array) -> Any:
+    """As `json_values.as_lists`, of an output as its model has it."""
+    if array.dtype != BYTES.dtype:
+        return as_lists(array)
+    as_json = _as_json(name)
+    written = np.empty(array.size, np.object_)
+    written[:] = [as_json(element) for element in array.reshape(-1)]
+    return as_lists(written.reshape(array.shape))
+
+
+def _as_json(name: str) -> AsJson:
+    """What writes an element of BYTES."""
+    return _base64 if name.endswith(_BYTES_SUFFIX) else text_or_base64
+
+
+def _base64(element: bytes) -> dict[str, str]:
+    return {B64: base64.b64encode(element).decode()}
 
 
 def _check_rows(arrays: Mapping[str, Array]) -> None:
@@ -70,12 +90,12 @@ def _rows(arrays: Mapping[str, Array]) -> Slices[list[bytes]]:
     parts: list[bytes] = []
     for start in range(0, count, at_once):
         gaps, rows = Gaps(), list[dict[str, Any]]()
-        columns = [as_lists(array[start : start + at_once]) for array in arrays.values()]
+        columns = [_as_lists(name, array[start : start + at_once]) for name, array in arrays.items()]
         for row in zip(*columns, strict=True):
             rows.append({})
             for name, value in zip(arrays, row, strict=True):
                 large = isinstance(value, np.ndarray) and is_large(value)
-                rows[-1][name] = gaps.gap((yield from written(value))) if large else value
+                rows[-1][name] = gaps.gap((yield from written(value, name))) if large else value
         parts += (b"," if start else b"[", *gaps.fill(dumped(rows)[1:-1]))
         yield
     return [*parts, b"]" if count else b"[]"]

@@ -12,7 +12,16 @@ import orjson
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest
 from kserve_v2.net.limits import check_dimensions
-from kserve_v2.rest.json_tensor import Elements, Numbers, json_types, numbers_array, types_of
+from kserve_v2.rest.json_tensor import (
+    Elements,
+    LargeList,
+    Numbers,
+    Texts,
+    first_not,
+    json_types,
+    numbers_array,
+    types_of,
+)
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.json_values import B64, bytes_of, flatten_nested
 from kserve_v2.rest.parameters import decode_parameters
@@ -125,7 +134,7 @@ def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Map
         if fits(instances.values, signature):
             return instances.values
         instances = parse_json(instances.text)
-    if not isinstance(instances, list | Numbers):
+    if not isinstance(instances, list | LargeList):
         raise InvalidArgumentError(manners.no_list)
     if not instances:
         raise InvalidArgumentError("No values in 'instances' array")
@@ -212,7 +221,7 @@ def decode_tensor(value: Any, tensor: TensorSignature, signature: ModelSignature
     """
     elements: Elements
     elements, sizes = (
-        flatten_nested(value, tensor.name) if isinstance(value, list | Numbers) else ([value], ())
+        flatten_nested(value, tensor.name) if isinstance(value, list | LargeList) else ([value], ())
     )
     check_dimensions(sizes, tensor.name)
     array = _elements(elements, tensor)
@@ -229,6 +238,8 @@ def _elements(elements: Elements, tensor: TensorSignature) -> Array:
     if datatype is BYTES:
         if not types <= {str, dict}:
             raise _mistyped(elements, {str, dict}, tensor)
+        if isinstance(elements, Texts):
+            return elements.elements
         return flat_bytes([bytes_of(each, name, number) for number, each in enumerate(elements)])
     wanted = json_types(datatype)
     if not types <= wanted:
@@ -237,7 +248,7 @@ def _elements(elements: Elements, tensor: TensorSignature) -> Array:
 
 
 def _mistyped(elements: Elements, wanted: set[type], tensor: TensorSignature) -> InvalidArgumentError:
-    number, wrong = next((n, each) for n, each in enumerate(elements) if type(each) not in wanted)
+    number, wrong = first_not(elements, wanted)
     return InvalidArgumentError(
         f"JSON Value: {_shown(wrong)} Type: {_JSON_KINDS[type(wrong)]} is not of expected type: "
         f"{TF_DATATYPES[tensor.datatype.name]} (input '{tensor.name}', element {number})"

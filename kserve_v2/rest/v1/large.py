@@ -13,7 +13,8 @@ from kserve_v2.rest.codec import Body
 from kserve_v2.rest.json_tensor import Numbers, types_of
 from kserve_v2.rest.json_text import check_depth, parse_json
 from kserve_v2.rest.json_values import flatten_nested
-from kserve_v2.rest.large_json import loaded, numbers_of, parse_large, put_back
+from kserve_v2.rest.large_json import parse_large, put_back
+from kserve_v2.rest.large_lists import loaded, numbers_of
 from kserve_v2.rest.v1.codec import EXAMPLES, INPUTS, INSTANCES, Columns
 from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices
 from kserve_v2.tensors.datatypes import Array

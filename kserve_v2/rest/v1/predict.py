@@ -75,7 +75,7 @@ class Predict(_Operation[tuple[LoadedModel, Decoded | Body]]):
     def decode(self, call: Call, prepared: Prepared | None) -> tuple[LoadedModel, Decoded | Body]:
         """A request, or the body of one to a handler, and the model that answers it."""
         model = one_answer(self._service, call, self._manners)
-        body, document = self.plain(call, prepared)
+        body, document, _ = self.plain(call, prepared)
         if gets_bodies(model):
             return model, body
         document = parse_json(body) if document is None else document
@@ -157,7 +157,7 @@ class Examples(_Operation[tuple[LoadedModel, InferRequest, str]]):
 
     def decode(self, call: Call, prepared: Prepared | None) -> tuple[LoadedModel, InferRequest, str]:
         model = one_answer(self._service, call, self._manners)
-        body, document = self.plain(call, prepared)
+        body, document, _ = self.plain(call, prepared)
         document = parse_json(body) if document is None else document
         request, output = self._request(document, call, model)
         if model.splits:

@@ -16,6 +16,9 @@ from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 # For an output whose shape varies, this many shapes are remembered as right.
 _MAX_SHAPES = 64
 
+# So many elements are looked at without another thread having its turn.
+_AT_ONCE = 65536
+
 
 def finish_outputs(outputs: Tensors, signature: ModelSignature, rows: int) -> Outputs:
     """The backend's answer: the declared outputs in declared order, with the shapes of the model's configuration.
@@ -145,11 +148,20 @@ def _plain(array: object, tensor: TensorSignature, signature: ModelSignature) ->
         raise InternalError(f"{prefix} is {kind.__name__}, expected a numpy array")
     plain: Array = np.asarray(array)
     if plain.dtype == BYTES.dtype == tensor.datatype.dtype:
-        others = set(map(type, plain.ravel().tolist())) - {bytes}
+        others = types_of(plain) - {bytes}
         if others:
             names = sorted(other.__name__ for other in others)
             raise InternalError(f"{prefix} has elements of type {', '.join(names)}, expected bytes")
     return plain
+
+
+def types_of(array: Array) -> set[type]:
+    """The types of an array's elements. Other threads have their turns between one part of them and the next."""
+    flat = array.ravel()
+    if flat.size <= _AT_ONCE:
+        return set(map(type, flat.tolist()))
+    starts = range(0, flat.size, _AT_ONCE)
+    return {kind for start in starts for kind in set(map(type, flat[start : start + _AT_ONCE].tolist()))}
 
 
 def _is_masked(kind: type[Any]) -> bool:
