@@ -210,7 +210,7 @@ class Server:
             self.urls["gRPC"] = reachable(settings.grpc_address, port)
         if settings.allow_metrics:
             place = take_place(settings.metrics_address, settings.metrics_port)
-            metrics = MetricsApp(self.manager, self._processes.figures, self._cache)
+            metrics = MetricsApp(self.manager, self._processes.figures, self.service.slicer, self._cache)
             self._metrics = HttpServer(metrics, place, http_connection(settings))
             self.urls["Metrics"] = _url("http", settings.metrics_address, place.port, "/metrics")
         if self._torchserve is not None:

@@ -29,11 +29,20 @@ class Family:
 
     def text(self) -> str:
         """The family in Prometheus' text format."""
-        lines = [f"# HELP {self.name} {_escape_help(self.help)}", f"# TYPE {self.name} {self.kind}"]
-        for suffix, labels, value in self.samples:
-            pairs = ",".join(f'{name}="{_escape(text)}"' for name, text in labels.items())
-            lines.append(f"{self.name}{suffix}{{{pairs}}} {number(value)}")
-        return "\n".join(lines) + "\n"
+        return self.head() + self.lines()
+
+    def head(self) -> str:
+        """What stands in front of its samples."""
+        return f"# HELP {self.name} {_escape_help(self.help)}\n# TYPE {self.name} {self.kind}\n"
+
+    def lines(self) -> str:
+        """A line for each sample."""
+        return "".join(map(self._line, self.samples))
+
+    def _line(self, sample: tuple[str, Labels, float]) -> str:
+        suffix, labels, value = sample
+        pairs = ",".join(f'{name}="{_escape(text)}"' for name, text in labels.items())
+        return f"{self.name}{suffix}{{{pairs}}} {number(value)}\n"
 
 
 def number(value: float) -> str:

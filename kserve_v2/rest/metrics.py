@@ -9,6 +9,7 @@ from kserve_v2.caching.cache import ResponseCache
 from kserve_v2.metrics.processes import ProcessFigures
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.metrics.families import metrics_text
+from kserve_v2.scheduling.slices import Slicer
 
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -20,16 +21,19 @@ class MetricsApp:
         self,
         manager: ModelManager,
         processes: Callable[[], Sequence[ProcessFigures]],
+        slicer: Slicer,
         cache: ResponseCache | None = None,
     ) -> None:
         """`processes`: what the server's own say of themselves now."""
+        self._slicer = slicer
         self._manager = manager
         self._processes = processes
         self._cache = cache
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a scrape; see ASGI for the arguments."""
-        status, text = 200, ""
+        status = 200
+        text: str | memoryview
         if scope["method"] not in ("GET", "HEAD"):
             status, text = 405, "Method Not Allowed"
         elif scope["path"].rstrip("/") != "/metrics":
@@ -37,7 +41,7 @@ class MetricsApp:
         else:
             manager = self._manager
             await manager.count()
-            text = metrics_text(
+            slices = metrics_text(
                 manager.ready_models(),
                 self._processes(),
                 manager.metrics,
@@ -45,4 +49,5 @@ class MetricsApp:
                 manager.released(),
                 manager.residency,
             )
+            text = memoryview(await self._slicer.finish(slices))
         await Response(text, status, media_type=_CONTENT_TYPE)(scope, receive, send)

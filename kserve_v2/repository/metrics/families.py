@@ -13,7 +13,11 @@ from kserve_v2.metrics.text import Family, Labels
 from kserve_v2.repository.metrics.releases import Released, release_families
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.residency.residency import Residency
+from kserve_v2.scheduling.slices import Slices, joined
 from kserve_v2.scheduling.statistics import ModelStatistics, PaddedElements
+
+# So many are read in a slice.
+_SLICE_MODELS = 8
 
 
 def metrics_text(
@@ -23,24 +27,37 @@ def metrics_text(
     cache: ResponseCache | None = None,
     released: Iterable[Released] = (),
     residency: Residency | None = None,
-) -> str:
+) -> Slices[bytearray]:
     """All metrics of the given models, those of the server, and behind them those that models make themselves.
     `processes`: the server's own. `released`: the models that have a release.
     """
-    subjects = [(_labels(model), model) for model in models]
-    shown = (
-        *read(_OF_MODELS, subjects),
-        *release_families(released),
-        *(() if cache is None else cache_families(cache.figures())),
-        *(
-            ()
-            if residency is None
-            else (*read(_OF_MEMORY, subjects), *read(_OF_RESIDENCY, [(NONE, residency)]))
-        ),
-        *process_families(processes),
-        *own.families(),
-    )
-    return "".join(family.text() for family in shown)
+    released = [*released]
+    texts = yield from _written(_OF_MODELS, models)
+    texts += _texts(release_families(released))
+    if cache is not None:
+        texts += _texts(cache_families(cache.figures()))
+    if residency is not None:
+        texts += yield from _written(_OF_MEMORY, models)
+        texts += _texts(read(_OF_RESIDENCY, [(NONE, residency)]))
+    texts += _texts(process_families(processes))
+    texts += _texts(own.families())
+    return (yield from joined(texts))
+
+
+def _texts(families: Iterable[Family]) -> Iterator[bytes]:
+    return (family.text().encode() for family in families)
+
+
+def _written(metrics: Sequence[Metric[LoadedModel]], models: Sequence[LoadedModel]) -> Slices[list[bytes]]:
+    """The texts of `metrics`. All that is said of a model holds for the same moment."""
+    texts = [[family.head()] for family in read(metrics, ())]
+    for at in range(0, len(models), _SLICE_MODELS):
+        subjects = [(_labels(model), model) for model in models[at : at + _SLICE_MODELS]]
+        # As text at once: the garbage collector would look at all samples of many models again and again.
+        for text, family in zip(texts, read(metrics, subjects), strict=True):
+            text.append(family.lines())
+        yield
+    return ["".join(text).encode() for text in texts]
 
 
 def _labels(model: LoadedModel) -> Labels:
