@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
-from starlette.types import Send
+from starlette.types import Message, Send
 
 from kserve_v2.errors import ServingError
 from kserve_v2.messages import InferResponse
@@ -12,6 +12,7 @@ from kserve_v2.rest.endpoint import Call, Headers
 from kserve_v2.rest.errors import error_body, known
 
 _EVENTS = b"text/event-stream; charset=utf-8"
+_LAST: Message = {"type": "http.response.body", "body": b""}
 
 
 async def send_answer(headers: Headers, parts: Parts, call: Call, send: Send, status: int = 200) -> None:
@@ -31,18 +32,28 @@ async def send_events(
     """Send an event for each response as soon as it is there. `write`: the data of one, in parts. An error is an event,
     too; if it comes first, it is also the answer's status.
     """
+
+    async def end_with(error: ServingError) -> None:
+        await _send_error(error, call, send)
+        await send(_LAST)
+
     async with aclosing(responses):
         try:
             async for response in responses:
+                # Within an event, another one would be a part of it.
+                call.end_with = None
                 if response.error is not None:
                     await _send_error(response.error, call, send)
                 else:
                     await _send_event(await write(response), 200, call, send)
+                call.end_with = end_with
         except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
+            call.end_with = None
             await _send_error(known(error), call, send)
+    call.end_with = None
     if not call.started:
         await _start(200, [(b"content-type", _EVENTS)], call, send)
-    await send({"type": "http.response.body", "body": b""})
+    await send(_LAST)
 
 
 async def _send_error(error: ServingError, call: Call, send: Send) -> None:

@@ -45,8 +45,8 @@ class Call:
     """One request to a model, its body read. `version` is "" where the path names none.
 
     `headers`: those of `WANTED_HEADERS` that it has; `all_headers`: all of them; `query`: what its URL says behind the
-    path, which matters to few. `started`: the answer's status has
-    been sent, so an error can change it no more.
+    path, which matters to few. `started`: the status of the answer has been sent, so an error can change it no more.
+    `end_with`: ends an answer that has begun with an error; None where that cannot be told.
     """
 
     model_name: str
@@ -58,6 +58,7 @@ class Call:
     started: bool = False
     trace: Trace | None = None
     query: bytes = b""
+    end_with: Callable[[ServingError], Awaitable[None]] | None = None
 
     def begun(self, request: InferRequest, model: LoadedModel) -> None:
         """The body has been decoded, and is let go."""
@@ -225,3 +226,5 @@ async def _fail(error: ServingError, call: Call, scope: Scope, receive: Receive,
     _note(error, call)
     if not call.started:
         await error_response(error)(scope, receive, send)
+    elif call.end_with is not None:
+        await call.end_with(error)

@@ -12,9 +12,11 @@ import httpx
 import numpy as np
 import pytest
 
+from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2._generated import health_pb2
 from tests.conftest import RunningServer, WriteModel
 from tests.integration.conftest import Start
+from tests.integration.grpc_requests import SERVICE, Channel, request_of, tensor
 from tests.integration.handlers import ECHO, GATED, slow_to_close, slow_to_load, versioned
 from tests.integration.lifecycle_requests import post_load
 from tests.integration.support import (
@@ -350,3 +352,58 @@ def test_a_large_body_that_is_being_read_is_answered(
     assert np.array(response.json()["outputs"][0]["data"], np.float32).tobytes() == data.tobytes()
     assert server.process.wait(60) == 0
     assert "Traceback" not in server.log
+
+
+COUNTS_ONE = """
+import time
+class Model:
+    inputs = {"N": ("INT32", [1])}
+    outputs = {"OUT": ("INT32", [1])}
+    def __call__(self, inputs):
+        yield {"OUT": inputs["N"]}
+        time.sleep(30)
+"""
+
+
+@pytest.mark.parametrize("operation", ["generate_stream", "infer_stream"])
+def test_a_stream_that_is_cut_ends_with_an_error(
+    start: Start, write_model: WriteModel, tmp_path: Path, operation: str
+) -> None:
+    write_model(tmp_path, "counts", COUNTS_ONE)
+    server = start(*SHORT)
+    load(server, "counts")
+    item = {"name": "N", "datatype": "INT32", "shape": [1], "data": [7]}
+    body = {"N": 7} if operation == "generate_stream" else {"inputs": [item]}
+    with httpx.stream(
+        "POST", f"{server.rest}/v2/models/counts/{operation}", json=body, timeout=60
+    ) as response:
+        assert response.status_code == 200
+        events = (line.removeprefix("data: ") for line in response.iter_lines() if line)
+        assert "7" in next(events)
+        server.process.send_signal(signal.SIGTERM)
+        assert [json.loads(event) for event in events] == [
+            {"error": "Server exiting: the request was not finished in time"}
+        ]
+    assert server.process.wait(20) == 1
+    assert "Traceback" not in server.log
+
+
+def test_a_grpc_stream_that_is_cut_ends_with_an_error(
+    start: Start, write_model: WriteModel, tmp_path: Path
+) -> None:
+    write_model(tmp_path, "counts", COUNTS_ONE)
+    server = start(*SHORT)
+    load(server, "counts")
+    with Channel(server) as channel:
+        stream = channel.channel.stream_stream(
+            f"/{SERVICE}/ModelStreamInfer", response_deserializer=pb.ModelStreamInferResponse.FromString
+        )
+        request = request_of("counts", tensor("N", "INT32", [1], int_contents=[7]))
+        answers = stream(iter([request.SerializeToString()]), timeout=60)
+        assert next(answers).infer_response.model_name == "counts"
+        server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(grpc.RpcError) as raised:
+            next(answers)
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+        assert raised.value.details() == "Server exiting: the request was not finished in time"
+    assert server.process.wait(20) == 1
