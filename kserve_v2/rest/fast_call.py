@@ -7,6 +7,7 @@ from kserve_v2.errors import ServingError, UnfinishedError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.memory.inflight import COUNTED_BYTES, Share
 from kserve_v2.net.answer_text import Parts
+from kserve_v2.net.together import Together
 from kserve_v2.rest.fast_lane import Demanded, Lane, Sliced, fail
 from kserve_v2.rest.heads import Body, InferHead
 from kserve_v2.rest.infer import Asked
@@ -29,7 +30,7 @@ class FastCall:
     """
 
     __slots__ = (
-        "_access", "_asked", "_connection", "_lane", "_parts", "_refusal", "_share", "disconnected", "head",
+        "_access", "_asked", "_connection", "_lane", "_parts", "_ready", "_refusal", "_share", "disconnected", "head",
         "keep_alive", "missing_bytes", "response_complete", "response_started",
     )  # fmt: skip
 
@@ -49,6 +50,7 @@ class FastCall:
         self._share = Share(lane.inflight)
         self._refusal: ServingError | None = None
         self._asked: Asked | None = None
+        self._ready: Parts | None = None
         self._access = (
             Access("rest", head.model_name, head.version, status=200) if access_log_enabled() else None
         )
@@ -130,8 +132,12 @@ class FastCall:
         """The answer if the request comes to nothing, or its body was not taken."""
         return fail(error, self._access)
 
-    def answer_late(self, parts: Parts) -> None:
-        """Send an answer that was there before, unless the request is over since."""
+    def answer_at_end(self, together: Together, parts: Parts) -> None:
+        """Send an answer that is there at the end of the turn, unless the request is over by then."""
+        self._ready = parts
+        together.at_end(self._answer_late, parts)
+
+    def _answer_late(self, parts: Parts) -> None:
         if not self.response_complete:
             self._send(parts)
 
@@ -143,7 +149,7 @@ class FastCall:
         self.response_started = self.response_complete = True
         self._share.give_back()
         # The connection outlives the request, and must not keep its tensors alive.
-        self._asked = None
+        self._asked = self._ready = None
         if self._access is not None:
             log_access(self._access)
 
@@ -168,7 +174,10 @@ class FastCall:
         """The server's time to exit is up: fail if there is no answer yet."""
         if not self.response_complete:
             self._give_up_asked()
-            self._send(self._failure(UnfinishedError("Server exiting: the request was not finished in time")))
+            self._send(self._unfinished() if self._ready is None else self._ready)
+
+    def _unfinished(self) -> Parts:
+        return self._failure(UnfinishedError("Server exiting: the request was not finished in time"))
 
     def _give_up_asked(self) -> None:
         if self._asked is not None:

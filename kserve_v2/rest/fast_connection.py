@@ -98,7 +98,7 @@ class FastConnection:
         elif len(data) > end or lane.together.is_first():
             self._write(found, keep_alive=head.keep_alive)
         else:
-            lane.together.at_end(self._begin(head).answer_late, found)
+            self._begin(head).answer_at_end(lane.together, found)
         return data[end:]
 
     def _begin(self, head: InferHead, *, complete: bool = True) -> FastCall:

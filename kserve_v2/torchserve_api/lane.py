@@ -246,11 +246,8 @@ class PredictionCall(FastCall):
     def _failure(self, error: ServingError) -> Parts:
         return self._lane.failed(error, self._asked, self.head)
 
-    def abandon(self) -> None:
-        """The server's time to exit is up: fail if there is no answer yet."""
-        if not self.response_complete:
-            self._give_up_asked()
-            self._send(self._lane.refused(TorchServeError(503, "Server exiting")))
+    def _unfinished(self) -> Parts:
+        return self._lane.refused(TorchServeError(503, "Server exiting"))
 
 
 class PredictionConnection(FastConnection):
