@@ -129,16 +129,15 @@ def written_raw(array: Array) -> Generator[None, None, list[bytes]]:
 def kept_parts(array: Array) -> Iterable[list[bytes]]:
     """As `parts_of`; when all have been had, the array is freed in slices."""
     pieces: Pieces = []
-    content_bytes = 0
-    known = content_bytes_of(array) is not None
-    for part in parts_of(array):
-        if not known:
-            pieces.append(flat_bytes(part))
-            content_bytes += sum(map(len, part))
-        yield part
     owner = _owner(array)
-    if not known and owner.size == array.size:
-        _free_in_slices(owner, pieces, content_bytes)
+    kept = id(owner) in _known or owner.size != array.size
+    for part in parts_of(array):
+        if not kept:
+            pieces.append(flat_bytes(part))
+        yield part
+    if not kept:
+        # How many bytes are in it is not noted: its model may have it, and change it.
+        _free_in_slices(owner, pieces, None)
     if (loop := asyncio._get_running_loop()) is not None:
         # To let go of the references takes a turn, and there is much else to do in the one in which it is answered.
         loop.call_later(_LATER_S, _let_go, owner)
@@ -146,13 +145,13 @@ def kept_parts(array: Array) -> Iterable[list[bytes]]:
 
 # --- freeing ------------------------------------------------------------------------------------------------------
 
-# By the id of the array that has the elements: a reference to it, how many bytes are in its elements, and how many
-# elements there are.
-_known: dict[int, tuple["weakref.ref[Array]", int]] = {}
+# By the id of the array that has the elements: a reference to it, and how many bytes are in its elements, if that is
+# certain.
+_known: dict[int, tuple["weakref.ref[Array]", int | None]] = {}
 
 
 def content_bytes_of(array: Array) -> int | None:
-    """How many bytes are in all elements of a tensor that was read or written here; None for another one."""
+    """How many bytes are in all elements of a tensor that was read here; None for another one."""
     owner = _owner(array)
     found = _known.get(id(owner))
     if found is None or found[0]() is not owner or owner.size != array.size:
@@ -166,7 +165,7 @@ def _owner(array: Array) -> Array:
     return array
 
 
-def _free_in_slices(array: Array, pieces: Pieces, content_bytes: int) -> None:
+def _free_in_slices(array: Array, pieces: Pieces, content_bytes: int | None) -> None:
     """Once the array is gone, free its elements, which are those of `pieces`, in slices on the running loop. What is
     freed with the array is only the references to them.
     """

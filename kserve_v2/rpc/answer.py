@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.known_answers import KnownAnswers
-from kserve_v2.memory.large_texts import is_large, written_raw
+from kserve_v2.memory.large_texts import SLICE_ELEMENTS, is_large, written_raw
 from kserve_v2.messages import InferResponse
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
@@ -39,8 +39,9 @@ class _Frame(NamedTuple):
 
 def is_long(response: InferResponse, forms: OutputForms) -> bool:
     """Whether to write an answer takes many slices."""
-    for name, array in response.outputs.items():  # noqa: SIM110 - a generator costs each answer three times as much
-        if is_large(array) and name not in forms:
+    # Each answer is asked: a generator, or a call for each output, would cost three times as much.
+    for name, array in response.outputs.items():
+        if array.size > SLICE_ELEMENTS and is_large(array) and name not in forms:
             return True
     return False
 
