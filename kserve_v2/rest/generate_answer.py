@@ -14,7 +14,7 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.rest.json_tensor import dumped
 from kserve_v2.rest.json_values import as_lists, writable
-from kserve_v2.rest.large_json import Gaps, is_large, written
+from kserve_v2.rest.large_json import Gaps, is_large_value, written
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.classification import highest
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
@@ -49,8 +49,8 @@ class AnswerForm:
             if name in self.classified:
                 document[name] = self._classes(name, array)
                 continue
-            value = self._value(name, array if is_large(array) else writable(array))
-            if isinstance(value, np.ndarray) and is_large(value):
+            value = self._value(name, array if is_large_value(array) else writable(array))
+            if isinstance(value, np.ndarray) and is_large_value(value):
                 value = gaps.gap((yield from written(value, name, text_or_base64)))
             elif isinstance(value, np.ndarray):
                 value = as_lists(value)

@@ -289,10 +289,11 @@ def numbers_array(flat: Elements, datatype: Datatype, name: str, prefix: str = _
 
 def _half_precision(flat: list[Any] | Array, datatype: Datatype) -> Array:
     """FP16 or BF16. Raises OverflowError for a finite number that would become infinite."""
-    double = np.array(flat, np.float64)
+    double = np.asarray(flat, np.float64)
     with np.errstate(over="ignore"):
         half = double.astype(datatype.dtype)
-    if (np.isinf(half) & np.isfinite(double)).any():
+    infinite = np.isinf(half)
+    if infinite.any() and (infinite & np.isfinite(double)).any():
         raise OverflowError
     return half
 

@@ -18,12 +18,14 @@ from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8
 from kserve_v2.rest.json_text import check_depth
 from kserve_v2.rest.large_lists import read_list
 from kserve_v2.scheduling.slices import COPIED_BYTES, SLICE_BYTES, Room, Slices, any_room, joined
-from kserve_v2.tensors.datatypes import BYTES, Array
+from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, Array
 
 # Numbers in a slice of an answer: each takes some ten bytes.
 _SLICE_NUMBERS = SLICE_BYTES // 8
 # To look whether all are finite takes so much less.
 _FINITE_NUMBERS = 64 * _SLICE_NUMBERS
+
+_HALVES = (FP16.dtype, BF16.dtype)
 
 # So many short lists, or none, are passed over in a slice.
 _SLICE_LISTS = 256
@@ -123,6 +125,11 @@ def is_large(array: Array) -> bool:
     return large_texts.is_large(array) or (array.dtype in JSON_DTYPES and array.size > 2 * _SLICE_NUMBERS)
 
 
+def is_large_value(array: Array) -> bool:
+    """As `is_large`, where FP16 and BF16 are written as the numbers that they are, too."""
+    return is_large(array) or (array.dtype in _HALVES and array.size > 2 * _SLICE_NUMBERS)
+
+
 AsJson = Callable[[bytes], Any]
 """What an element of BYTES is in JSON. Raises UnicodeDecodeError."""
 
@@ -134,7 +141,7 @@ def written(array: Array, name: str, as_json: AsJson = bytes.decode) -> Slices[l
     if array.dtype == BYTES.dtype:
         return (yield from _written_texts(array, name, as_json))
     literal, flat = False, array.reshape(-1)
-    for at in range(0, array.size if array.dtype.kind == "f" else 0, _FINITE_NUMBERS):
+    for at in range(0, 0 if array.dtype.kind in "biu" else array.size, _FINITE_NUMBERS):
         literal = literal or not np.isfinite(flat[at : at + _FINITE_NUMBERS]).all()
         yield
     return (yield from _written(array, literal))
@@ -198,6 +205,9 @@ def _written(array: Array, literal: bool) -> Slices[list[bytes]]:
 
 
 def _text(array: Array, literal: bool) -> bytes:
+    if array.dtype in _HALVES:
+        # Each of their values is one of FP32.
+        array = array.astype(np.float32)
     if literal:
         return json.dumps(array.tolist(), separators=(",", ":")).encode()
     return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)

@@ -18,6 +18,7 @@ from kserve_v2.rest.base64_tensor import decode_base64_data
 from kserve_v2.rest.generate_codec import members, read_json, request_of
 from kserve_v2.rest.json_tensor import LargeList, Numbers, Texts, decode_json_data, flatten, with_literals
 from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.json_values import writable
 from kserve_v2.rest.large_json import Gaps, parse_large, written
 from kserve_v2.rest.v1.codec import Columns, decode_predict
 from kserve_v2.rest.v1.examples import decode_examples
@@ -26,7 +27,7 @@ from kserve_v2.rest.v1.large import parse_examples, parse_values, values
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.announced import AnnouncedInput
-from kserve_v2.tensors.datatypes import BY_DTYPE, BY_NAME
+from kserve_v2.tensors.datatypes import BF16, BY_DTYPE, BY_NAME
 from kserve_v2.tensors.json_request import text_or_base64
 
 numbers = st.one_of(
@@ -309,17 +310,17 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("dtype", ["<f4", "<f8", "<i8", "<u1", "?"])
+@pytest.mark.parametrize("dtype", ["<f4", "<f8", "<i8", "<u1", "?", "<f2", BF16.dtype])
 @pytest.mark.parametrize("odd", [False, True])
-def test_what_is_written_is_what_is_written_in_one_go(dtype: str, shape: tuple[int, ...], odd: bool) -> None:
+def test_what_is_written_is_what_is_written_in_one_go(dtype: Any, shape: tuple[int, ...], odd: bool) -> None:
     array = (np.arange(prod(shape)) * 0.37).astype(dtype).reshape(shape)
-    if odd and array.dtype.kind == "f":
+    if odd and array.dtype.kind not in "biu":
         array.reshape(-1)[[7, -1]] = np.nan, -np.inf
     array = array.swapaxes(0, -1)
     gaps = Gaps()
     first, second = gaps.gap(at_once(written(array, "y"))), gaps.gap(at_once(written(array[:, ...], "y")))
     text = b"".join(gaps.fill(orjson.dumps({"a": first, "b": [second], "c": 1})))
-    value = with_literals(array)
+    value = with_literals(writable(array))
     value = value if isinstance(value, orjson.Fragment) else np.ascontiguousarray(value)
     assert text == orjson.dumps({"a": value, "b": [value], "c": 1}, option=orjson.OPT_SERIALIZE_NUMPY)
     assert array.dtype in BY_DTYPE

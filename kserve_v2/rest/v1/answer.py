@@ -10,7 +10,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.json_tensor import dumped
 from kserve_v2.rest.json_values import B64, as_lists, writable
-from kserve_v2.rest.large_json import AsJson, Gaps, is_large, slice_rows, written
+from kserve_v2.rest.large_json import AsJson, Gaps, is_large, is_large_value, slice_rows, written
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.tensors.json_request import text_or_base64
@@ -23,10 +23,7 @@ def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Seque
     """The body of an answer, in parts. Raises InvalidArgumentError for outputs that have no common rows, if they go
     `by_row`.
     """
-    arrays = {
-        name: array if array.dtype == BYTES.dtype else writable(array)
-        for name, array in response.outputs.items()
-    }
+    arrays = response.outputs
     if by_row:
         _check_rows(arrays)
     gaps = Gaps()
@@ -35,7 +32,7 @@ def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Seque
         values[""] = gaps.gap((yield from _rows(arrays)))
     else:
         for name, array in arrays.items():
-            large = is_large(array)
+            large = is_large_value(array)
             values[name] = (
                 gaps.gap((yield from written(array, name, _as_json(name))))
                 if large
@@ -52,7 +49,7 @@ def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Seque
 def _as_lists(name: str, array: Array) -> Any:
     """As `json_values.as_lists`, of an output as its model has it."""
     if array.dtype != BYTES.dtype:
-        return as_lists(array)
+        return as_lists(writable(array))
     as_json = _as_json(name)
     written = np.empty(array.size, np.object_)
     written[:] = [as_json(element) for element in array.reshape(-1)]
