@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 
 from kserve_v2.config.release import NO_RELEASE, Release
@@ -156,11 +156,18 @@ class ModelManager(ModelMap):
     # --- on demand
     # ----------------------------------------------------------------------------------------------------
 
-    async def demand(self, name: str) -> None:
-        """Have a model loaded that `acquire` has not found loaded; returns when it is. See `OnDemand.demand`."""
+    async def demand(self, name: str, callers: Collection[str] = ()) -> None:
+        """Have a model loaded that `acquire` has not found loaded; returns when it is. See `Caller.demand` and
+        `OnDemand.demand`.
+        """
         if self._on_demand is None:
             raise NotLoadedError(name)
-        await self._on_demand.demand(name)
+        with self.aside(callers):
+            await self._on_demand.demand(name)
+
+    def aside(self, names: Collection[str]) -> AbstractContextManager[None]:
+        """While models wait until another one is loaded; see `InProcessLoads.aside`."""
+        return self.residency.loads.aside(names)
 
     async def find(self, name: str) -> ModelEntry | None:
         """A model as it is on disk now; None if no repository has it, or the name is no model's."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import ParamSpec, TypeVar
@@ -29,6 +30,31 @@ def contained(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if plain is error:
             raise
         raise plain from error
+
+
+def on_own_thread(function: Callable[[], None], name: str) -> asyncio.Future[None]:
+    """Done when `function`, which raises nothing, has returned. What hangs on that thread holds up nothing else, nor the
+    process's end.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[None] = loop.create_future()
+    # Emptied by the thread, which outlives its last callback for a moment and would keep the model alive until then.
+    box = [function]
+
+    def end() -> None:
+        if not done.done():
+            done.set_result(None)
+
+    def run() -> None:
+        try:
+            box.pop()()
+        finally:
+            # The loop is closed only when the process exits.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(end)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return done
 
 
 def log_error(

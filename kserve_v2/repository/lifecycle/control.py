@@ -3,7 +3,8 @@
 import asyncio
 import concurrent.futures
 from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, TypeVar
 
 from kserve_v2.errors import (
@@ -49,6 +50,10 @@ class Repository(Protocol):
         """Load a model; returns when it is ready."""
         ...
 
+    def aside(self, names: Collection[str]) -> AbstractContextManager[None]:
+        """While models, which may be being loaded, wait until another one is loaded."""
+        ...
+
     def unload(self, name: str, *, dependents: bool = False) -> None:
         """Serve a model no longer."""
         ...
@@ -91,7 +96,8 @@ class Controls:
         waits = self._waits.setdefault(model, Counter())
         waits[name] += 1
         try:
-            await repository.load(name, request)
+            with repository.aside([model]):
+                await repository.load(name, request)
         finally:
             waits[name] -= 1
             if not waits[name]:

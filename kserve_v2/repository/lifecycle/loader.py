@@ -250,7 +250,7 @@ class Loader:
             raise InvalidArgumentError("more of them take more memory, which has a budget")
         if not more:
             return await self._change_all(model, config, gpu_count)
-        async with self.residency.loads.watch(asyncio.Event()) as watch:
+        async with self.residency.loads.watch(model.name, asyncio.Event()) as watch:
             change = await self._change_all(model, config, gpu_count)
         self.residency.grew(model, watch.bytes or 0)
         return change

@@ -40,7 +40,7 @@ from kserve_v2.repository.reading.class_labels import read_labels
 from kserve_v2.repository.reading.file_content import explained
 from kserve_v2.scheduling.calling.waits import ModelVersion, refuse_circle
 from kserve_v2.scheduling.chain import make_target
-from kserve_v2.scheduling.contained import call_on_thread, log_error
+from kserve_v2.scheduling.contained import call_on_thread, log_error, on_own_thread
 from kserve_v2.scheduling.merging.padded import PaddedMerger
 from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME
 from kserve_v2.scheduling.queueing.target import QueueTarget
@@ -252,7 +252,7 @@ class ExecutedModel(LoadedModel):
         one that suffers.
         """
         await self._target.stop()
-        await _on_own_thread(partial(_close, self._model, self.name), f"{self.name}-close")
+        await on_own_thread(partial(_close, self._model, self.name), f"{self.name}-close")
         self._metrics.close()
 
 
@@ -308,26 +308,3 @@ def _close(model: Model, name: str) -> None:
         model.close()
     except BaseException as error:  # noqa: BLE001 - whatever a plug-in raises
         log_error(logger, "model %s failed to close", name, error=error)
-
-
-def _on_own_thread(function: Callable[[], None], name: str) -> asyncio.Future[None]:
-    """Done when `function`, which raises nothing, has returned."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-    # Emptied by the thread, which outlives its last callback for a moment and would keep the model alive until then.
-    box = [function]
-
-    def end() -> None:
-        if not done.done():
-            done.set_result(None)
-
-    def run() -> None:
-        try:
-            box.pop()()
-        finally:
-            # The loop is closed only when the process exits.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(end)
-
-    threading.Thread(target=run, name=name, daemon=True).start()
-    return done

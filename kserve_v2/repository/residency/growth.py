@@ -2,14 +2,17 @@
 
 The system tells that of the whole process alone. So where it has to be right, because there is a budget, loads take
 turns, what is given back while one is under way is added to what the process has grown by, and what was freed before
-is given to the system first, where it would be taken for room that the model has not used.
+is given to the system first, where it would be taken for room that the model has not used. A load that waits for the
+load of another model steps aside for it.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from kserve_v2_child.freed_memory import return_freed_memory
@@ -17,10 +20,11 @@ from kserve_v2_child.freed_memory import return_freed_memory
 from kserve_v2.memory.collector import COLLECTOR
 from kserve_v2.repository.residency.measuring import resident_bytes
 from kserve_v2.repository.residency.waiting import any_of
+from kserve_v2.scheduling.contained import on_own_thread
 
-# How long a load waits for another one, which may hang, and for models that are being closed. After that it is not
-# known what is whose, and each is said to take all that it may take.
-_PATIENCE_S = 30.0
+# How long a load waits for another one, which may hang, and for what is being given back. After that it is not known
+# what is whose, and each is said to take all that it may take.
+PATIENCE_S = 30.0
 _CLOSING_S = 5.0
 # To find what has been left in cycles stops all threads for some milliseconds. Less than this part of the budget is
 # not worth that.
@@ -56,14 +60,17 @@ class ThisProcess:
 
 @dataclass(slots=True, eq=False)
 class LoadWatch:
-    """One load. `before`: what the process took up when it began. `given_back`: by models that were closed meanwhile.
-    `most`: how many loads were under way at a time. `bytes`: what it has taken, once it is over; None if that cannot be
-    told.
+    """One load, of a model of that `name`. `before`: what the process took up when it began. `given_back`: by models
+    that were closed meanwhile, less what was taken by those that it has waited for. `waiting`: the loads that have done
+    nothing else all the time. `most`: how many loads were under way at a time. `bytes`: what it has taken, once it is
+    over; None if that cannot be told.
     """
 
+    name: str
     began_s: float
     before: int = 0
     given_back: int = 0
+    waiting: set["LoadWatch"] = field(default_factory=set)
     most: int = 1
     bytes: int | None = None
 
@@ -82,26 +89,34 @@ class InProcessLoads:
         self._memory = memory or ThisProcess()
         self._clock = clock
         self._under_way: dict[LoadWatch, None] = {}
+        # Who waits for a turn, in the order in which they came; set for the first of them when it may have come.
+        self._line: dict[asyncio.Event, None] = {}
+        # How often each model waits for the load of another one.
+        self._aside: Counter[str] = Counter()
         # What is being closed, and how much of it was in use.
         self._closing: dict[object, int] = {}
         # How often that has begun or ended.
         self._closings = 0
         # What of it nobody waits for any more.
         self._slow: set[object] = set()
-        # What may have been left in cycles.
+        # What may have been left in cycles, and the search for that.
         self._left = 0
+        self._collecting: asyncio.Future[None] | None = None
         self._changed = asyncio.Event()
 
     @asynccontextmanager
-    async def watch(self, given_up: asyncio.Event) -> AsyncIterator[LoadWatch]:
-        """While a version is loaded. `given_up`: nobody wants it any more, so that it need not wait."""
-        await self._turn(given_up)
-        watch = LoadWatch(self._clock())
+    async def watch(self, name: str, given_up: asyncio.Event) -> AsyncIterator[LoadWatch]:
+        """While a version of a model is loaded. `given_up`: nobody wants it any more, so that it need not wait."""
+        if self._budget is not None:
+            await self._turn(given_up)
+        watch = LoadWatch(
+            name, self._clock(), waiting={each for each in self._under_way if self._is_aside(each)}
+        )
         self._under_way[watch] = None
         for each in self._under_way:
             each.most = max(each.most, len(self._under_way))
         try:
-            await self._begin(watch)
+            await self._begin(watch, given_up)
             yield watch
             await self._end(watch)
         except BaseException:
@@ -110,18 +125,61 @@ class InProcessLoads:
             raise
         finally:
             del self._under_way[watch]
-            self._tell()
+            self._call_next()
+
+    @contextmanager
+    def aside(self, names: Collection[str]) -> Iterator[None]:
+        """While models of these names wait until another one is loaded: if they are being loaded themselves, that one
+        would wait for them.
+        """
+        self._aside.update(names)
+        self._call_next()
+        try:
+            yield
+        finally:
+            self._aside.subtract(names)
+            self._aside = +self._aside
+            for each in self._under_way:
+                if each.name in names and not self._is_aside(each):
+                    self._go_on(each)
+
+    def _is_aside(self, watch: LoadWatch) -> bool:
+        return self._aside[watch.name] > 0
+
+    def _go_on(self, watch: LoadWatch) -> None:
+        """A load does something else again than wait for others, which may not be over."""
+        watch.began_s = self._clock()
+        for each in self._under_way:
+            each.waiting.discard(watch)
 
     async def _turn(self, given_up: asyncio.Event) -> None:
-        """Wait until no other load is under way."""
-        while self._budget is not None and self._under_way and not given_up.is_set():
-            left_s = min(each.began_s for each in self._under_way) + _PATIENCE_S - self._clock()
-            if left_s <= 0:
-                return
-            await any_of(self._changed.wait(), given_up.wait(), timeout_s=left_s)
+        """Wait until no other load is under way that anybody waits for."""
+        called = asyncio.Event()
+        self._line[called] = None
+        try:
+            while not given_up.is_set():
+                is_first = next(iter(self._line)) is called
+                left_s = self._busy_s() if is_first else None
+                if left_s == 0:
+                    return
+                called.clear()
+                await any_of(called.wait(), given_up.wait(), timeout_s=left_s)
+        finally:
+            del self._line[called]
+            self._call_next()
 
-    async def _begin(self, watch: LoadWatch) -> None:
-        if self._budget is not None:
+    def _busy_s(self) -> float:
+        """How long to wait at most for the loads that are under way, if none of them ends."""
+        now_s = self._clock()
+        busy = [each.began_s + PATIENCE_S - now_s for each in self._under_way if not self._is_aside(each)]
+        return max(0.0, *busy, 0.0)
+
+    def _call_next(self) -> None:
+        if self._line:
+            next(iter(self._line)).set()
+
+    async def _begin(self, watch: LoadWatch, given_up: asyncio.Event) -> None:
+        if self._budget is not None and not given_up.is_set():
             await self._settle(self._budget)
         watch.before, watch.given_back = self._memory.resident(), 0
 
@@ -134,6 +192,8 @@ class InProcessLoads:
         grown = max(0, self._memory.resident() - watch.before + watch.given_back)
         # Where there is a budget, all of it may be this one's.
         watch.bytes = grown if self._budget is not None else grown // watch.most
+        for each in watch.waiting & self._under_way.keys():
+            each.given_back -= watch.bytes
 
     async def _settle(self, budget: int) -> int:
         """Give the system what is not used, with nothing being closed before it is done: that may have given back its
@@ -143,16 +203,27 @@ class InProcessLoads:
         while True:
             while self._closing.keys() - self._slow and self._clock() < deadline:
                 await any_of(self._changed.wait(), timeout_s=deadline - self._clock())
-            closings, left = self._closings, self._left
-            collect = left > budget * _WORTH_COLLECTING
-            await asyncio.to_thread(self._memory.return_freed, collect=collect)
-            if collect:
-                self._left -= left
+            closings = self._closings
+            await self._return_freed(collect=self._left > budget * _WORTH_COLLECTING)
             if closings == self._closings or self._clock() >= deadline:
                 break
         late = self._closing.keys() - self._slow
         self._slow |= late
         return sum(self._closing[each] for each in late)
+
+    async def _return_freed(self, *, collect: bool) -> None:
+        """On a thread of its own, as a search for cycles executes finalizers of models, which may hang: that is not
+        waited for for ever, and no other one begins meanwhile.
+        """
+        left, hangs = self._left, self._collecting is not None and not self._collecting.done()
+        work = partial(self._memory.return_freed, collect=collect and not hangs)
+        done = on_own_thread(work, "freed-memory")
+        if not collect or hangs:
+            await done
+            return
+        self._collecting = done
+        if await any_of(done, timeout_s=_CLOSING_S):
+            self._left = max(0, self._left - left)
 
     def closing(self, what: object, size: int) -> None:
         """Something begins to give back so many bytes of this process."""

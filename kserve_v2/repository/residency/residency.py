@@ -322,7 +322,7 @@ class Residency:
         """While a version is loaded in this process: by what that grows. Raises GivenUpError if nobody wants it any
         more before its turn has come.
         """
-        async with self.loads.watch(claim.given_up) as watch:
+        async with self.loads.watch(claim.name, claim.given_up) as watch:
             if claim.given_up.is_set():
                 raise _given_up(claim)
             yield watch

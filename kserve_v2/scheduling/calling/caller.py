@@ -1,6 +1,6 @@
 """The seam between a model and the models that it asks: an ensemble's steps, and what handlers call."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 from kserve_v2.messages import InferRequest, InferResponse
@@ -59,9 +59,9 @@ class Caller(Protocol):
         """
         ...
 
-    async def demand(self, name: str) -> None:
-        """Have a model loaded of which `answering` has said, by a NotLoadedError, that it is not. Raises
-        ServingError.
+    async def demand(self, name: str, callers: Collection[str] = ()) -> None:
+        """Have a model loaded of which `answering` has said, by a NotLoadedError, that it is not. `callers`: the models
+        that wait for that, some of which may execute this to be warmed up. Raises ServingError.
         """
         ...
 

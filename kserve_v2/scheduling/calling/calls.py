@@ -100,7 +100,7 @@ class Call:
     def _wait(self, name: str, request: InferRequest, caller: ModelVersion, *, streams: bool) -> None:
         """Begin when the model is loaded."""
         self._ticket = Demand(
-            self._calls.models.demand(name),
+            self._calls.models.demand(name, [each.name for each in request.callers]),
             lambda: self._start(request, caller, streams=streams),
             lambda error: self.end(_refused(name, error)),
         )
