@@ -33,7 +33,7 @@ def contained(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def on_own_thread(function: Callable[[], None], name: str) -> asyncio.Future[None]:
-    """Done when `function`, which raises nothing, has returned. What hangs on that thread holds up nothing else, nor the
+    """Done when `function`, which raises nothing, has returned. What hangs there holds up nothing else, nor the
     process's end.
     """
     loop = asyncio.get_running_loop()
