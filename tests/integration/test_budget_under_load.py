@@ -84,3 +84,64 @@ def test_handlers_that_are_loaded_while_others_go_are_counted_whole(
         assert len(used) <= 2
         assert all(0.95 * SIZE < each < 1.1 * SIZE for each in used.values()), used
         assert resident(server.process.pid) < full + SIZE / 2
+
+
+WAITS = """
+import numpy as np
+
+class Model:
+    inputs = {"x": ("FP32", [1])}
+    outputs = {"y": ("FP32", [1])}
+
+    def load(self, context):
+        self.context = context
+
+    def __call__(self, inputs):
+        return {"y": self.context.call("other", inputs)["y"]}
+"""
+WARM_UP = """
+model_warmup {
+  name: "sample" batch_size: 1
+  inputs { key: "x" value { data_type: TYPE_FP32 dims: [1] zero_data: true } }
+}
+"""
+LOADS_OTHERS = """
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def initialize(self, args):
+        pb_utils.load_model("other")
+
+    def execute(self, requests):
+        return [
+            pb_utils.InferenceResponse([pb_utils.Tensor("y", pb_utils.get_input_tensor_by_name(each, "x").as_numpy())])
+            for each in requests
+        ]
+"""
+IN_PROCESS = """
+backend: "python"
+input { name: "x" data_type: TYPE_FP32 dims: [1] }
+output { name: "y" data_type: TYPE_FP32 dims: [1] }
+parameters { key: "isolation" value { string_value: "none" } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "config"), [(WAITS, WARM_UP), (LOADS_OTHERS, IN_PROCESS)], ids=["warm-up", "load_model"]
+)
+def test_a_load_that_waits_for_another_one_does_not_count_it(
+    tmp_path: Path, start_server: StartServer, code: str, config: str
+) -> None:
+    """They would wait for each other, too, until one of them is taken for one that hangs."""
+    write_handler(tmp_path, "other", 1, 1, 1)
+    (tmp_path / "waits" / "1").mkdir(parents=True)
+    (tmp_path / "waits" / "1" / "model.py").write_text(code)
+    (tmp_path / "waits" / "config.pbtxt").write_text(config)
+    server = start_server(
+        tmp_path, "--model-control-mode=on-demand", "--memory-budget=cpu=90M", "--processes=1"
+    )
+    response = server.infer("waits", {"inputs": [json_tensor("x", "FP32", [1], [1])]})
+    assert response.status_code == 200, response.text
+    used = used_by_name(server)
+    assert 0.95 * SIZE < used["other"] < 1.1 * SIZE
+    assert used["waits"] < SIZE / 2
