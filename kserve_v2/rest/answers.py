@@ -45,6 +45,8 @@ async def send_events(
                 if response.error is not None:
                     await _send_error(response.error, call, send)
                 else:
+                    if not call.started:
+                        call.executed(response)
                     await _send_event(await write(response), 200, call, send)
                 call.end_with = end_with
         except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects

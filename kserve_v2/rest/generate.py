@@ -80,6 +80,7 @@ class Generate(_ByName):
         asked, form = await self.ask(call)
         async with aclosing(asked) as responses:
             only = await self._only(responses)
+            call.executed(only)
             file = wanted.found(only) if wanted is not None else None
             kind, parts = file or ("application/json", await self._service.slicer.finish(form.encode(only)))
         headers = [(b"content-type", kind.encode()), (b"content-length", b"%d" % sum(map(len, parts)))]

@@ -32,6 +32,9 @@ def infer_over_grpc(address: str, model: str, request_id: str) -> None:
             call(request, timeout=30)
 
 
+STREAMS = ("generate", "generate_stream", "infer_stream")
+
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) -> list[dict[str, Any]]:
     """The log of a server that has been asked all kinds of things."""
@@ -42,6 +45,9 @@ def records(tmp_path_factory: pytest.TempPathFactory, write_model: WriteModel) -
     flags = ("--log-format=json", "--log-access", "--exit-on-error=false")
     server = launch(tmp_path_factory.mktemp("log"), root, *flags)
     server.infer("bat", GOOD)
+    for operation in STREAMS:
+        asked = GOOD if operation == "infer_stream" else {"IN": GOOD["inputs"][0]["data"]}
+        server.post(f"/v2/models/bat/{operation}", json={**asked, "id": operation})
     server.infer("nosuch", {"id": "nosuch", **GOOD})
     server.infer("bat", {"id": "wrong\nline", "inputs": []})
     server.infer("failing", {"id": "raises", "inputs": [json_tensor("COMMAND", "BYTES", [1, 1], ["raise"])]})
@@ -87,8 +93,10 @@ def test_one_access_line_per_inference_request(records: list[dict[str, Any]]) ->
     )
 
 
-def test_what_an_access_line_says_of_an_execution(records: list[dict[str, Any]]) -> None:
-    [line] = [record for record in access_records(records) if record.get("request_id") == "good"]
+@pytest.mark.parametrize("asked", ["good", *STREAMS])
+def test_what_an_access_line_says_of_an_execution(records: list[dict[str, Any]], asked: str) -> None:
+    [line] = [record for record in access_records(records) if record.get("request_id") == asked]
+    assert line["version"] == "1"
     assert line["batch_rows"] == 2
     assert 0 <= line["queue_us"] <= line["duration_us"]
     assert 0 < line["compute_us"] <= line["duration_us"]
