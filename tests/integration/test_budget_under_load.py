@@ -145,3 +145,38 @@ def test_a_load_that_waits_for_another_one_does_not_count_it(
     used = used_by_name(server)
     assert 0.95 * SIZE < used["other"] < 1.1 * SIZE
     assert used["waits"] < SIZE / 2
+
+
+IMPORTS = """
+import numpy as np
+
+class Model:
+    inputs = {"x": ("FP32", [1])}
+    outputs = {"y": ("FP32", [1])}
+
+    def load(self, context):
+        import torch
+
+        self.weights = torch.ones(1)
+
+    def __call__(self, inputs):
+        return {"y": inputs["x"] + self.weights.numpy()}
+"""
+
+
+@pytest.mark.parametrize("mode", ["none", "explicit", "on-demand"])
+def test_libraries_that_a_load_imports_are_not_taken_for_the_model(
+    tmp_path: Path, start_server: StartServer, mode: str
+) -> None:
+    """They are larger than the budget, and stay whatever becomes of the model."""
+    (tmp_path / "imports" / "1").mkdir(parents=True)
+    (tmp_path / "imports" / "1" / "model.py").write_text(IMPORTS)
+    server = start_server(
+        tmp_path, f"--model-control-mode={mode}", "--memory-budget=cpu=50M", "--processes=1"
+    )
+    if mode == "explicit":
+        response = server.post("/v2/repository/models/imports/load")
+        assert response.status_code == 200, response.text
+    response = server.infer("imports", {"inputs": [json_tensor("x", "FP32", [1], [1])]})
+    assert response.status_code == 200, response.text
+    assert used_by_name(server)["imports"] < 50 * MIB

@@ -16,12 +16,16 @@ class Process:
 
     def __init__(self) -> None:
         self.size = 1000
+        self.imported = 0
         self.searches = 0
         self.let_go = threading.Event()
         self.let_go.set()
 
     def resident(self) -> int:
         return self.size
+
+    def libraries(self) -> int:
+        return self.imported
 
     def return_freed(self, *, collect: bool) -> None:
         if collect:
@@ -185,5 +189,46 @@ def test_a_finalizer_that_hangs_holds_up_no_load_for_ever(monkeypatch: pytest.Mo
         loads.end("c")
         await load
         assert loads.process.searches == 2
+
+    run(test)
+
+
+def test_what_two_loads_may_have_taken_is_known_to_be_neither_ones_own() -> None:
+    async def test(loads: Loads) -> None:
+        async with loads.watch("alone", asyncio.Event()) as alone:
+            pass
+        async with loads.watch("slow", asyncio.Event()) as slow:
+            loads.now_s += PATIENCE_S
+            async with loads.watch("quick", asyncio.Event()) as quick:
+                pass
+        assert (alone.own, slow.own, quick.own) == (True, False, False)
+        async with loads.watch("outer", asyncio.Event()) as outer:
+            with loads.loads.aside(["outer"]):
+                async with loads.watch("inner", asyncio.Event()) as inner:
+                    pass
+            assert (outer.own, inner.own) == (True, True)
+            with loads.loads.aside(["outer"]):
+                later = loads.begin("later")
+                await loads.until("later")
+            loads.end("later")
+            await later
+        assert not outer.own
+
+    run(test)
+
+
+def test_libraries_are_not_a_models_own() -> None:
+    async def test(loads: Loads) -> None:
+        async with loads.watch("first", asyncio.Event()) as first:
+            loads.process.imported += 1
+            loads.process.size += 50
+        async with loads.watch("again", asyncio.Event()) as again:
+            loads.process.size += 1
+        assert (first.bytes, first.own, first.imported) == (50, False, True)
+        assert (again.bytes, again.own, again.imported) == (1, True, False)
+        async with loads.watch("while it goes", asyncio.Event()) as meanwhile:
+            loads.loads.closing("first", 50, whole=False)
+            loads.loads.closed("first")
+        assert (meanwhile.bytes, meanwhile.own) == (50, False)
 
     run(test)

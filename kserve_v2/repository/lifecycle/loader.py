@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from kserve_v2.backend import Handover, ModelConfig
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, OverloadedError
 from kserve_v2.handlers.modules import OWN_MODULES
 from kserve_v2.isolation.backend import IsolatedBackend
 from kserve_v2.memory.tidying import Tidying
@@ -39,6 +39,7 @@ from kserve_v2.repository.reading.scan import (
     scan_model,
     with_absent,
 )
+from kserve_v2.repository.residency.growth import LoadWatch
 from kserve_v2.repository.residency.residency import Claim, Residency
 from kserve_v2.repository.routing.store import remove_strays
 from kserve_v2.repository.uploads.store import UploadedFolder
@@ -207,13 +208,23 @@ class Loader:
 
     async def _load(self, prepared: Prepared) -> LoadedModel:
         """Load what there is room for."""
-        residency = self.residency
-        claim = await residency.admit(prepared.source, self._copies(prepared.home))
+        claim = await self.residency.admit(prepared.source, self._copies(prepared.home))
         try:
-            loaded, growth = await self._measured(prepared, claim)
+            return await self._load_admitted(prepared, claim)
+        except OverloadedError:
+            if not claim.imported:
+                raise
+        # The libraries that were imported for it stay, and are not counted for it the next time.
+        claim = await self.residency.admit(prepared.source, self._copies(prepared.home))
+        return await self._load_admitted(prepared, claim)
+
+    async def _load_admitted(self, prepared: Prepared, claim: Claim) -> LoadedModel:
+        residency = self.residency
+        try:
+            loaded, watch = await self._watched(prepared, claim)
             try:
                 claim.copies = self._copies(loaded.home)
-                await residency.settle(claim, loaded, growth)
+                await residency.settle(claim, loaded, watch)
                 if loaded.home.replicated:
                     await self.replicas.prepare(prepared, loaded)
             except BaseException:
@@ -225,13 +236,13 @@ class Loader:
             raise
         return loaded
 
-    async def _measured(self, prepared: Prepared, claim: Claim) -> tuple[ExecutedModel, int | None]:
-        """Load a version. Returns it, and what this process has grown by for it; None if that cannot be told."""
+    async def _watched(self, prepared: Prepared, claim: Claim) -> tuple[ExecutedModel, LoadWatch | None]:
+        """Load a version. Returns it, and its load, if that was in this process."""
         if isinstance(prepared.backend, IsolatedBackend):
             return await ExecutedModel.load(prepared, self._loaders, self._shared), None
         async with self.residency.watch(claim) as watch:
             loaded = await ExecutedModel.load(prepared, self._loaders, self._shared)
-        return loaded, watch.bytes
+        return loaded, watch
 
     def _copies(self, home: ModelHome) -> int:
         return self._options.spread.processes if home.replicated else 1

@@ -17,7 +17,9 @@ from typing import Protocol
 
 from kserve_v2_child.freed_memory import return_freed_memory
 
+from kserve_v2.handlers.modules import OWN_MODULES
 from kserve_v2.memory.collector import COLLECTOR
+from kserve_v2.memory.library_objects import modules_now
 from kserve_v2.repository.residency.measuring import resident_bytes
 from kserve_v2.repository.residency.waiting import any_of
 from kserve_v2.scheduling.contained import on_own_thread
@@ -38,6 +40,10 @@ class ProcessMemory(Protocol):
         """Bytes; 0 where that cannot be told."""
         ...
 
+    def libraries(self) -> int:
+        """How many modules it has imported that are no model's own."""
+        ...
+
     def return_freed(self, *, collect: bool) -> None:
         """Give the system what is not used; `collect`: also what can only be found by a search for cycles."""
         ...
@@ -50,6 +56,10 @@ class ThisProcess:
         """See `ProcessMemory`."""
         return resident_bytes()
 
+    def libraries(self) -> int:
+        """See `ProcessMemory`."""
+        return len(modules_now(OWN_MODULES))
+
     def return_freed(self, *, collect: bool) -> None:
         """See `ProcessMemory`."""
         if collect:
@@ -61,18 +71,24 @@ class ThisProcess:
 @dataclass(slots=True, eq=False)
 class LoadWatch:
     """One load, of a model of that `name`. `before`: what the process took up when it began. `given_back`: by models
-    that were closed meanwhile, less what was taken by those that it has waited for. `waiting`: the loads that have done
-    nothing else all the time. `most`: how many loads were under way at a time. `bytes`: what it has taken, once it is
-    over; None if that cannot be told.
+    that were closed meanwhile, less what was taken by those that it has waited for. `libraries`: how many there were
+    before. `waiting`: the loads that have done nothing else all the time. `most`: how many loads were under way at a
+    time.
+
+    Once it is over: `bytes`: what it has taken; None if that cannot be told. `own`: whether all of that is the model's
+    own. `imported`: whether libraries are in it, which stay when the model goes.
     """
 
     name: str
     began_s: float
     before: int = 0
     given_back: int = 0
+    libraries: int = 0
     waiting: set["LoadWatch"] = field(default_factory=set)
     most: int = 1
     bytes: int | None = None
+    own: bool = True
+    imported: bool = False
 
 
 class InProcessLoads:
@@ -93,8 +109,8 @@ class InProcessLoads:
         self._line: dict[asyncio.Event, None] = {}
         # How often each model waits for the load of another one.
         self._aside: Counter[str] = Counter()
-        # What is being closed, and how much of it was in use.
-        self._closing: dict[object, int] = {}
+        # What is being closed, how much of it was in use, and whether all of that is given back.
+        self._closing: dict[object, tuple[int, bool]] = {}
         # How often that has begun or ended.
         self._closings = 0
         # What of it nobody waits for any more.
@@ -112,6 +128,7 @@ class InProcessLoads:
         watch = LoadWatch(
             name, self._clock(), waiting={each for each in self._under_way if self._is_aside(each)}
         )
+        self._beside(watch)
         self._under_way[watch] = None
         for each in self._under_way:
             each.most = max(each.most, len(self._under_way))
@@ -143,6 +160,12 @@ class InProcessLoads:
                 if each.name in names and not self._is_aside(each):
                     self._go_on(each)
 
+    def _beside(self, watch: LoadWatch) -> None:
+        """A load begins, or goes on, while others may be under way: nobody knows what is whose."""
+        for each in self._under_way:
+            if each is not watch and not self._is_aside(each):
+                each.own = watch.own = False
+
     def _is_aside(self, watch: LoadWatch) -> bool:
         return self._aside[watch.name] > 0
 
@@ -151,6 +174,7 @@ class InProcessLoads:
         watch.began_s = self._clock()
         for each in self._under_way:
             each.waiting.discard(watch)
+        self._beside(watch)
 
     async def _turn(self, given_up: asyncio.Event) -> None:
         """Wait until no other load is under way that anybody waits for."""
@@ -181,12 +205,16 @@ class InProcessLoads:
     async def _begin(self, watch: LoadWatch, given_up: asyncio.Event) -> None:
         if self._budget is not None and not given_up.is_set():
             await self._settle(self._budget)
+        watch.libraries = self._memory.libraries()
         watch.before, watch.given_back = self._memory.resident(), 0
 
     async def _end(self, watch: LoadWatch) -> None:
         if self._budget is not None:
             slow = await self._settle(self._budget)
             watch.given_back += slow
+            watch.own &= not slow
+        watch.imported = self._memory.libraries() > watch.libraries
+        watch.own &= not watch.imported
         if not watch.before:
             return
         grown = max(0, self._memory.resident() - watch.before + watch.given_back)
@@ -209,7 +237,7 @@ class InProcessLoads:
                 break
         late = self._closing.keys() - self._slow
         self._slow |= late
-        return sum(self._closing[each] for each in late)
+        return sum(self._closing[each][0] for each in late)
 
     async def _return_freed(self, *, collect: bool) -> None:
         """On a thread of its own, as a search for cycles executes finalizers of models, which may hang: that is not
@@ -225,19 +253,20 @@ class InProcessLoads:
         if await any_of(done, timeout_s=_CLOSING_S):
             self._left = max(0, self._left - left)
 
-    def closing(self, what: object, size: int) -> None:
-        """Something begins to give back so many bytes of this process."""
-        self._closing[what] = size
+    def closing(self, what: object, size: int, *, whole: bool = True) -> None:
+        """Something begins to give back so many bytes of this process; if not `whole`, some of that may stay."""
+        self._closing[what] = size, whole
         self._closings += 1
 
     def closed(self, what: object) -> None:
         """It has, if it has begun."""
-        size = self._closing.pop(what, 0)
+        size, whole = self._closing.pop(what, (0, True))
         self._slow.discard(what)
         self._closings += 1
         self._left += size
         for each in self._under_way:
             each.given_back += size
+            each.own &= whole
         self._tell()
 
     def _tell(self) -> None:

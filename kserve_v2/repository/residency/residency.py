@@ -25,13 +25,13 @@ from kserve_v2.repository.residency.growth import InProcessLoads, LoadWatch, Pro
 from kserve_v2.repository.residency.measuring import (
     CPU,
     MemoryUse,
-    expected_use,
     processes_bytes,
     shown,
     size_of_files,
     times,
     use_in_process,
 )
+from kserve_v2.repository.residency.remembered import RememberedUses
 from kserve_v2.repository.residency.waiting import any_of, set_on_loop
 
 logger = logging.getLogger(__name__)
@@ -42,8 +42,6 @@ LOOK_S = 1.0
 _LOOKS_PER_MEASURE = 10
 # How long a load waits for models that go: one that hangs while it is closed must not hold up all others for ever.
 _PATIENCE_S = 30.0
-# How many models' uses are remembered for their next load.
-_MAX_REMEMBERED = 10_000
 
 
 class Models(Protocol):
@@ -110,7 +108,8 @@ class Held(Asked, Protocol):
 class Claim:
     """What one version takes, or is going to take, until it is closed, in as many processes as have a copy of it.
     `handover`: of its load. `files`: by their size, for each of the `copies`. `in_process`: whether it is loaded, as a
-    part of what this process takes up.
+    part of what this process takes up. `own`: whether its use is known to be its
+    own. `imported`: whether libraries are in it.
     """
 
     name: str
@@ -121,6 +120,8 @@ class Claim:
     copies: int = 1
     model: Held | None = None
     in_process: bool = False
+    own: bool = True
+    imported: bool = False
     activity: int = -1
     executed_ms: int = 0
     used_s: float = 0.0
@@ -161,8 +162,7 @@ class Residency:
         # In the order in which they came; a dict, because a load must not take longer the more models there are.
         self._claims: dict[Claim, None] = {}
         self._of_models: dict[Held, Claim] = {}
-        # By version, what it used, and its files then.
-        self._remembered: dict[tuple[str, int], tuple[MemoryUse, MemoryUse]] = {}
+        self._remembered = RememberedUses()
         self._deciding = asyncio.Lock()
         self._freed = asyncio.Event()
         self._changing = asyncio.Event()
@@ -188,8 +188,7 @@ class Residency:
         none, NoRoomYetError where there may be later, and GivenUpError: no other model has to go for it then.
         """
         files = await asyncio.to_thread(size_of_files, source.files_path, source.placements)
-        before = self._remembered.get((source.name, source.version))
-        expected = files if before is None else expected_use(*before, files)
+        expected = self._remembered.expected((source.name, source.version), files)
         claim = Claim(
             source.name,
             source.version,
@@ -327,15 +326,20 @@ class Residency:
                 raise _given_up(claim)
             yield watch
 
-    async def settle(self, claim: Claim, model: Held, growth: int | None) -> None:
-        """A version is loaded, and not yet served: count what it really uses. Raises OverloadedError if it is too much,
-        and nobody makes room.
+    async def settle(self, claim: Claim, model: Held, watch: LoadWatch | None) -> None:
+        """A version is loaded, and not yet served: count what it really uses. `watch`: its load, if that was in this
+        process. Raises OverloadedError if it is too much, and nobody makes room.
         """
+        growth = None if watch is None else watch.bytes
         measured = await asyncio.to_thread(_measure, model, claim.files, growth)
+        version, own = (claim.name, claim.version), watch is None or watch.own or not measured.estimated
+        if not own:
+            measured = self._remembered.own(version, claim.files) or measured
         claim.use = times(measured, claim.copies)
-        claim.in_process = not model.pids
+        claim.in_process, claim.own = not model.pids, own
+        claim.imported = watch is not None and watch.imported and measured.estimated
         if not measured.estimated:
-            self._remember(claim, measured)
+            self._remembered.keep(version, measured, claim.files, own=own)
         if self.limited and not claim.leaving:
             async with self._turn(claim):
                 await self._make_room(claim)
@@ -343,14 +347,9 @@ class Residency:
         self._of_models[model] = claim
         claim.used_s = self._clock()
         claim.activity, claim.executed_ms = model.activity, model.executed_ms
-        self._remember(claim, measured)
+        self._remembered.keep(version, measured, claim.files, own=own)
         if self._looking is None and (self.limited or model.pids):
             self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
-
-    def _remember(self, claim: Claim, measured: MemoryUse) -> None:
-        if len(self._remembered) >= _MAX_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[claim.name, claim.version] = (measured, claim.files)
 
     def grew(self, model: Held, growth: int) -> None:
         """A loaded version has got more instances, and the process has grown by that."""
@@ -362,7 +361,8 @@ class Residency:
     def releasing(self, claim: Claim) -> None:
         """A version that was loaded is about to be closed."""
         if claim.in_process:
-            self.loads.closing(claim, claim.use.bytes.get(CPU, 0) // claim.copies)
+            size = claim.use.bytes.get(CPU, 0) // claim.copies
+            self.loads.closing(claim, size, whole=claim.own)
 
     def release(self, claim: Claim) -> None:
         """A version was not loaded, or is closed."""
