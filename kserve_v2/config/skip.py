@@ -7,6 +7,8 @@ _GAP = re.compile(r"(?:\s|#[^\n]*)*")
 STRING = re.compile(r"""(?:"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')""")
 # What is neither a gap, a string nor a bracket: numbers, identifiers, punctuation.
 _WORD = re.compile(r"""[^\s#"'{}<>\[\],;:]+|[,;:]""")
+# What may stand between fields, once, and means nothing.
+_SEPARATOR = re.compile(rf"{_GAP.pattern}[,;]")
 OPENING, CLOSING = "{<[", "}>]"
 
 
@@ -19,11 +21,13 @@ def blank_field(text: str, line: int, column: int) -> str:
 
 
 def blank(text: str, *parts: tuple[int, int]) -> str:
-    """Replace parts of a text, from start to end, in their order, by spaces. Line breaks stay, so later positions stay
-    true.
+    """Replace fields of a text, from start to end, in their order, by spaces, and the comma or semicolon behind each,
+    which the parser does not take for one between others. Line breaks stay, so later positions stay true.
     """
     pieces, position = [], 0
-    for start, end in parts:
+    for start, value_end in parts:
+        separator = _SEPARATOR.match(text, value_end)
+        end = separator.end() if separator else value_end
         pieces += [text[position:start], re.sub(r"[^\n]", " ", text[start:end])]
         position = end
     return "".join([*pieces, text[position:]])

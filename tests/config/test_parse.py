@@ -293,6 +293,15 @@ def test_all_values_that_cannot_be_are_said_at_once() -> None:
     )
 
 
+def test_what_separates_a_wrong_field_from_the_next_is_no_mistake() -> None:
+    text = "max_batch_size: eight; input { name: 3, dims: [ 1.5 ] # to come\n, data_typ: 1, dims: [ 1 ] };"
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "c")
+    assert [problem.partition(": ")[0] for problem in caught.value.problems] == [
+        "c:1:17", "c:1:38", "c:1:49", "c:2:3"
+    ]  # fmt: skip
+
+
 def test_nothing_is_said_of_what_comes_behind_a_bracket_that_is_not_closed() -> None:
     with pytest.raises(ConfigError) as caught:
         parse_config("max_batch_size: eight\ninput [ { name: 3", "c")

@@ -3,9 +3,12 @@
 import logging
 
 import pytest
-from hypothesis import given, settings
+from google.protobuf import text_format
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
+from kserve_v2._generated._pool import POOL
+from kserve_v2._generated.model_config_pb2 import ModelConfig
 from kserve_v2.config import ConfigError, parse_config
 from kserve_v2.config.quotes import unclosed_quotes
 
@@ -77,3 +80,48 @@ def test_no_line_has_more_than_one_and_each_is_a_quotation_mark(text: str) -> No
     lines = text.split("\n")
     assert [line for line, _ in places] == sorted({line for line, _ in places})
     assert all(lines[line - 1][column - 1] in "\"'" for line, column in places)
+
+
+_MARKS = st.sampled_from("\"'")
+_CONTENTS = st.lists(
+    st.sampled_from(
+        ["a", " ", '"', "'", '\\"', "\\'", "\\\\", "#", "//", ";", "{", "\\n", "\r", "\f", "\u2028", "é"]
+    ),
+    max_size=4,
+).map("".join)
+_STRINGS = st.builds(lambda mark, content: f"{mark}{content}{mark}", _MARKS, _CONTENTS)
+_GAPS = st.sampled_from(["", " ", "\n", "\r\n", "\t", " # don't\n", '# "x\r\n', "# a \\\n", "\n#'\n"])
+# Strings that stand beside each other are one.
+_VALUES = st.lists(st.tuples(_STRINGS, _GAPS), min_size=1, max_size=3).map(
+    lambda parts: "".join(part for pair in parts for part in pair)
+)
+_FIELDS = st.one_of(
+    st.builds(
+        lambda name, gap, value, end: f"{name}:{gap}{value}{end}",
+        st.sampled_from(["name", "backend", "unheard_of"]), _GAPS, _VALUES, st.sampled_from(["\n", ";", ",", "\n; "]),
+    ),
+    st.builds(
+        lambda message, gap, key, value, end: (
+            f"{message} {{ key: {key}{gap}value {{ string_value: {value} }} }}{end}"
+        ),
+        st.sampled_from(["parameters", "never_met"]), _GAPS, _VALUES, _VALUES, st.sampled_from(["", ",", "\n"]),
+    ),
+    st.builds("unheard_of: [ {}, {} ]{}".format, _VALUES, _VALUES, st.sampled_from(["", ";"])),
+    _GAPS,
+)  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(_FIELDS, max_size=3).map("".join), st.sampled_from(["", "name", "name:'", 'zz: "']))
+@example("unheard_of: 8;", "")
+@example("input { unheard_of: [ 1, 2 ], dims: [ 1 ] }", "")
+@example("max_batch_size: 1, never_met { a: 1 }; name: 'x'", "")
+def test_whatever_protobuf_reads_is_read_as_it_reads_it(text: str, end: str) -> None:
+    """With fields of a newer schema in it, whose end is found here."""
+    text += end
+    expected = ModelConfig()
+    try:
+        text_format.Parse(text, expected, descriptor_pool=POOL, allow_unknown_field=True)
+    except text_format.ParseError:
+        assume(False)
+    assert parse_config(text, "c") == expected
