@@ -1,12 +1,15 @@
 """Forms in multipart/form-data (RFC 7578): the parts of a body that is there, within limits.
 
-The parser is python-multipart's. It reads headers byte by byte, so what would keep it busy is refused first.
+The parser is python-multipart's. It reads headers byte by byte, so what would keep it busy is refused first. Forms may
+be large, so they are read in slices: those who have small ones read them in one go.
 """
 
 import logging
+from collections.abc import Generator
 from dataclasses import dataclass, field
+from io import BytesIO
 
-from python_multipart.exceptions import FormParserError
+from python_multipart.exceptions import ParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from kserve_v2.errors import InvalidArgumentError
@@ -14,6 +17,9 @@ from kserve_v2.errors import InvalidArgumentError
 MAX_PARTS = 100
 MAX_PART_HEADERS = 8
 MAX_PART_HEADER_BYTES = 1024
+
+SLICE_BYTES = 256 * 1024
+"""How much of a form is read in a slice."""
 
 # RFC 2046, section 5.1.1.
 _MAX_BOUNDARY_BYTES = 70
@@ -45,17 +51,19 @@ def media_type(header: bytes) -> tuple[str, dict[str, str]]:
     }
 
 
-def read_form(body: bytes, boundary: str) -> list[Part]:
-    """The parts of a form, in their order. Raises InvalidArgumentError for what is none, is cut off, or is beyond the
-    limits.
+def read_form(
+    body: bytes | bytearray | memoryview, boundary: str, slice_bytes: int = SLICE_BYTES
+) -> Generator[None, None, list[Part]]:
+    """The parts of a form, in their order, read in slices. Raises InvalidArgumentError for what is none, is cut off, or
+    is beyond the limits.
     """
     if not 0 < len(boundary) <= _MAX_BOUNDARY_BYTES or not boundary.isascii():
         raise InvalidArgumentError(
             f"the form's Content-Type needs a boundary of 1 to {_MAX_BOUNDARY_BYTES} characters, got {boundary[:80]!r}"
         )
-    delimiter = b"--" + boundary.encode()
-    found = body.count(delimiter)
-    if not body[: len(delimiter) + _PREAMBLE_BYTES].lstrip(b"\r\n").startswith(delimiter):
+    delimiter, view = b"--" + boundary.encode(), memoryview(body)
+    found = yield from _count(view, delimiter, MAX_PARTS + 2, slice_bytes)
+    if not bytes(view[: len(delimiter) + _PREAMBLE_BYTES]).lstrip(b"\r\n").startswith(delimiter):
         raise InvalidArgumentError(
             f"the form does not begin with the boundary that its Content-Type names, {boundary!r}"
         )
@@ -76,13 +84,38 @@ def read_form(body: bytes, boundary: str) -> list[Part]:
         max_header_count=MAX_PART_HEADERS,
         max_header_size=MAX_PART_HEADER_BYTES,
     )
-    try:
-        parser.write(body)
-    except FormParserError as error:
-        raise InvalidArgumentError(f"the form cannot be read: {error}") from None
+    for at in range(0, len(view), slice_bytes):
+        try:
+            parser.write(bytes(view[at : at + slice_bytes]))
+        except ParseError as error:
+            raise InvalidArgumentError(f"the form cannot be read: {_told(error, at)}") from None
+        yield
     if not reading.complete:
         raise InvalidArgumentError("the form is cut off: the boundary that ends it is missing")
     return reading.parts
+
+
+def _count(view: memoryview, delimiter: bytes, most: int, slice_bytes: int) -> Generator[None, None, int]:
+    """How often a delimiter is in a body; `most` if it is more often."""
+    found = at = 0
+    while at < len(view) and found < most:
+        piece = bytes(view[at : at + slice_bytes + len(delimiter) - 1])
+        behind = 0
+        while found < most and (begin := piece.find(delimiter, behind)) >= 0:
+            found, behind = found + 1, begin + len(delimiter)
+        at += max(behind, slice_bytes)
+        yield
+    return found
+
+
+def _told(error: ParseError, at: int) -> str:
+    """What the parser says of a piece that begins `at` there, with the place in the whole form."""
+    said = str(error)
+    for place in ("at {}", "({})"):
+        local = place.format(error.offset)
+        if said.endswith(local):
+            return said.removesuffix(local) + place.format(at + error.offset)
+    return said
 
 
 @dataclass(slots=True)
@@ -93,7 +126,7 @@ class _Reading:
     complete: bool = False
     _name: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
-    _data: list[memoryview] = field(default_factory=list)
+    _data: BytesIO = field(default_factory=BytesIO)
 
     def begin_part(self) -> None:
         self.parts.append(Part())
@@ -128,7 +161,7 @@ class _Reading:
             part.filename = options[b"filename"].decode(errors="replace")
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
-        self._data.append(memoryview(data)[start:end])
+        self._data.write(memoryview(data)[start:end])
 
     def end_part(self) -> None:
         part = self.parts[-1]
@@ -136,8 +169,9 @@ class _Reading:
             raise InvalidArgumentError(
                 f"field {len(self.parts)} of the form has no name: its Content-Disposition needs one"
             )
-        part.data = b"".join(self._data)
-        self._data.clear()
+        # It hands out what it has gathered, and copies nothing.
+        part.data = self._data.getvalue()
+        self._data = BytesIO()
 
     def end(self) -> None:
         self.complete = True

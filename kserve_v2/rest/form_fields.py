@@ -1,11 +1,17 @@
 """Forms as requests by name: each field is an input."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.net.multipart import Part, media_type, read_form
 from kserve_v2.rest.generate_codec import Said, parameter
 from kserve_v2.rest.generate_values import Layout
+from kserve_v2.rest.json_tensor import LargeList
 from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.large_lists import read_whole_list
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, any_room, at_once
 from kserve_v2.tensors.datatypes import BYTES
 
 # What needs no decoding (RFC 2045, section 6).
@@ -13,11 +19,48 @@ _PLAIN_ENCODINGS = ("", "7bit", "8bit", "binary")
 _UTF8 = ("", "utf-8", "utf8", "us-ascii", "ascii")
 
 
-def read_fields(body: bytes, content_type: bytes, signature: ModelSignature) -> Said:
-    """What the fields of a form say; several of one name are a list, in their order. Raises InvalidArgumentError that
-    names the field.
+class Form(NamedTuple):
+    """`parts`: in their order. `lists`: those that have been read, by the names of their fields."""
+
+    parts: list[Part]
+    lists: Mapping[str, LargeList]
+
+
+def parse_form(
+    body: bytes | bytearray | memoryview,
+    content_type: bytes,
+    signature: ModelSignature,
+    room: Room = any_room,
+    slice_bytes: int = SLICE_BYTES,
+) -> Slices[Form]:
+    """Read a form in slices, and the large lists in it that are for inputs of numbers, if there is `room` for those.
+    `slice_bytes`: the size of lists that are large. Raises InvalidArgumentError for what is no form.
     """
-    parts = read_form(body, media_type(content_type)[1].get("boundary", ""))
+    parts = yield from read_form(body, media_type(content_type)[1].get("boundary", ""))
+    lists: dict[str, LargeList] = {}
+    names = [part.name for part in parts]
+    for part in parts:
+        tensor = signature.inputs.get(part.name)
+        if len(part.data) <= slice_bytes or tensor is None or tensor.datatype is BYTES:
+            continue
+        # Those of several fields are lists in a list.
+        if names.count(part.name) == 1 and (
+            found := (yield from read_whole_list(part.data, slice_bytes, room))
+        ):
+            lists[part.name] = found
+    return Form(parts, lists)
+
+
+def read_fields(
+    body: bytes | bytearray | memoryview,
+    content_type: bytes,
+    signature: ModelSignature,
+    form: Form | None = None,
+) -> Said:
+    """What the fields of a form say; several of one name are a list, in their order. `form`: if it has been read.
+    Raises InvalidArgumentError that names the field.
+    """
+    parts, lists = form or at_once(parse_form(body, content_type, signature))
     said = Said(layout=Layout(by_shape=True))
     by_name: dict[str, list[Part]] = {}
     for part in parts:
@@ -32,7 +75,7 @@ def read_fields(body: bytes, content_type: bytes, signature: ModelSignature) -> 
         elif tensor.datatype is BYTES:
             said.inputs[name] = [each.data for each in fields]
         else:
-            values = [_number(each, tensor) for each in fields]
+            values = [lists[name] if name in lists else _number(each, tensor) for each in fields]
             said.inputs[name] = values if len(values) > 1 else values[0]
     return said
 

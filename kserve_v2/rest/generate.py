@@ -16,7 +16,7 @@ from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.generate_accept import file_wanted
 from kserve_v2.rest.generate_answer import AnswerForm, answer_form
 from kserve_v2.rest.generate_codec import members, request_of
-from kserve_v2.rest.generate_files import is_file, read_body
+from kserve_v2.rest.generate_files import is_file, parse_file, read_body
 from kserve_v2.rest.generate_unread import UnreadMembers
 from kserve_v2.rest.infer import Prepared, Reader, Reading, read_data
 from kserve_v2.scheduling.replies import stream
@@ -47,7 +47,10 @@ class _ByName(Reading[tuple[AsyncGenerator[InferResponse, None], AnswerForm]]):
         return await self.decoded(call)
 
     def reads(self, call: Call, model: LoadedModel) -> Reader | None:
-        return None if is_file(_header(call, b"content-type")) else _READ_MEMBERS
+        content_type = _header(call, b"content-type")
+        if is_file(content_type):
+            return lambda body, room: parse_file(body, content_type, model.signature, room)
+        return _READ_MEMBERS
 
     def decode(
         self, call: Call, prepared: Prepared | None

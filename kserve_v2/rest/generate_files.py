@@ -7,10 +7,12 @@ name of its field, or by there being one alone.
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.rest.codec import Body
 from kserve_v2.rest.file_kinds import FILE_TYPES, kind_of_file
 from kserve_v2.rest.generate_codec import Said, read_json
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.scheduling.slices import Room, Slices, copied
 from kserve_v2.tensors.datatypes import BYTES
 
 FORM = "multipart/form-data"
@@ -28,25 +30,37 @@ def is_file(content_type: bytes) -> bool:
     return content_type.lower().lstrip().startswith(_FILES_AND_FORMS)
 
 
-def read_body(
-    body: bytes | bytearray | memoryview, content_type: bytes, signature: ModelSignature, document: Any = None
-) -> Said:
-    """What a body says: a file or a form if its type is one of those, else JSON, of which `document` may have been
-    parsed. Raises InvalidArgumentError that names the field.
+def parse_file(body: Body, content_type: bytes, signature: ModelSignature, room: Room) -> Slices[Any]:
+    """What `read_body` takes as the document of a body that is a file or a form, read in slices. None if it is neither,
+    or there is no `room` for it. Raises as `read_body`.
     """
-    if document is not None:
-        return read_json(body, signature, document)
+    kind = _kind(content_type)
+    if not kind.startswith((*FILE_TYPES, FORM)) or not room(len(body)):
+        return None
+    if kind != FORM:
+        return (yield from copied(body))
+    from kserve_v2.rest.form_fields import parse_form  # noqa: PLC0415
+
+    return (yield from parse_form(body, content_type, signature, room))
+
+
+def read_body(body: Body, content_type: bytes, signature: ModelSignature, document: Any = None) -> Said:
+    """What a body says: a file or a form if its type is one of those, else JSON. `document`: what has been made of it
+    in slices, if anything. Raises InvalidArgumentError that names the field.
+    """
     if not is_file(content_type):
+        if document is not None:
+            return read_json(body, signature, document)
         return _read_json(body, content_type, signature)
     kind = _kind(content_type)
     if kind.startswith(FILE_TYPES):
-        return _read_file(bytes(body), kind, signature)
+        return _read_file(bytes(body) if document is None else document, kind, signature)
     if kind != FORM:
         raise InvalidArgumentError(f"Content-Type is {kind[:80]!r}, expected {_TAKEN}")
     # With the parser that it needs, which is loaded by those who send forms.
     from kserve_v2.rest.form_fields import read_fields  # noqa: PLC0415
 
-    return read_fields(bytes(body), content_type, signature)
+    return read_fields(body, content_type, signature, document)
 
 
 def _kind(content_type: bytes) -> str:
@@ -54,7 +68,7 @@ def _kind(content_type: bytes) -> str:
     return content_type.partition(b";")[0].strip().lower().decode("latin-1")
 
 
-def _read_json(body: bytes | bytearray | memoryview, content_type: bytes, signature: ModelSignature) -> Said:
+def _read_json(body: Body, content_type: bytes, signature: ModelSignature) -> Said:
     """As `read_json`. The error for what is no JSON says what else is taken, if that may help."""
     try:
         return read_json(body, signature)

@@ -17,7 +17,7 @@ from kserve_v2.memory import large_texts
 from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8
 from kserve_v2.rest.json_text import check_depth
 from kserve_v2.rest.large_lists import read_list
-from kserve_v2.scheduling.slices import COPIED_BYTES, SLICE_BYTES, Room, Slices, any_room, joined
+from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, any_room, copied
 from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, Array
 
 # Numbers in a slice of an answer: each takes some ten bytes.
@@ -56,12 +56,12 @@ def parse_large(
     if isinstance(text, memoryview):
         if not room(len(text)):
             return None
-        text = yield from joined(text[at : at + COPIED_BYTES] for at in range(0, len(text), COPIED_BYTES))
+        text = yield from copied(text)
     view = memoryview(text).toreadonly()
     mark = secrets.token_hex(16)
     rest: list[bytes | memoryview] = []
     found: dict[str, LargeList] = {}
-    copied = at = lists = small = 0
+    behind = at = lists = small = 0
     while (begin := text.find(b"[", at)) >= 0:
         lists += 1
         if lists % _SLICE_LISTS == 0:
@@ -82,12 +82,12 @@ def parse_large(
         name = f"{mark}{len(found)}"
         found[name] = each
         # In a text it would be the end of that, and no JSON be left.
-        rest += (view[copied:begin], b'"%b"' % name.encode())
-        copied = at = end
+        rest += (view[behind:begin], b'"%b"' % name.encode())
+        behind = at = end
     if not found:
         return None
     yield
-    without = b"".join((*rest, view[copied:]))
+    without = b"".join((*rest, view[behind:]))
     try:
         document = orjson.loads(without)
     except orjson.JSONDecodeError:

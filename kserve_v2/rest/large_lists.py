@@ -87,6 +87,15 @@ def read_list(
     return at, found
 
 
+def read_whole_list(text: bytes, slice_bytes: int, room: Room) -> Slices[LargeList | None]:
+    """The list that a text is; None as `read_list`, and where the text is something else."""
+    begin = len(text) - len(text.lstrip(_BLANKS))
+    if text[begin : begin + 1] != b"[":
+        return None
+    end, found = yield from read_list(text, begin, slice_bytes, room)
+    return None if text[end:].strip(_BLANKS) else found
+
+
 def _next_piece(text: bytes | bytearray, at: int, depth: int, slice_bytes: int) -> _Piece | None:
     """The piece from `at` on; None where there is none that can be parsed."""
     for cut in _cuts(text, at + slice_bytes):

@@ -5,6 +5,7 @@ one of them. On another thread it would hold the interpreter all the same, and f
 import asyncio
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from io import BytesIO
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -136,13 +137,22 @@ class Slicer:
             self._go_on()
 
 
-def joined(pieces: Iterable[bytes | memoryview]) -> Slices[bytearray]:
+def joined(pieces: Iterable[bytes | memoryview]) -> Slices[bytes]:
     """The pieces put together. To write to as much fresh memory in one go takes several milliseconds for some MiB."""
-    whole = bytearray()
+    whole = BytesIO()
     for piece in pieces:
-        whole += piece
+        whole.write(piece)
         yield
-    return whole
+    # It hands out what it has, and copies nothing.
+    return whole.getvalue()
+
+
+def copied(body: bytes | bytearray | memoryview) -> Slices[bytes]:
+    """All bytes of a body."""
+    if isinstance(body, bytes):
+        return body
+    view = memoryview(body)
+    return (yield from joined(view[at : at + COPIED_BYTES] for at in range(0, len(view), COPIED_BYTES)))
 
 
 def at_once(slices: Slices[T]) -> T:

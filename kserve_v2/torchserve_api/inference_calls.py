@@ -5,6 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from kserve_v2.inference import InferenceService
+from kserve_v2.memory.inflight import Share
+from kserve_v2.scheduling.slices import LARGE_BYTES, at_once
 from kserve_v2.torchserve.rows import Answer, Failure, Row
 from kserve_v2.torchserve_api.answering import Reply, of_answer, of_json, of_status
 from kserve_v2.torchserve_api.app import Answering, Asked
@@ -132,7 +134,7 @@ class InferenceCalls:
         if self._workflows is None:
             raise TorchServeError(404, f"Workflow not found: {asked.route.name}", "WorkflowNotFoundException")
         answer = await self._workflows.predict(
-            asked.route.name, self._row(asked, b"", explain=False), asked.trace
+            asked.route.name, await self._row(asked, b"", explain=False), asked.trace
         )
         if isinstance(answer, Failure):
             raise TorchServeError(answer.code, answer.message, answer.type)
@@ -141,13 +143,21 @@ class InferenceCalls:
     async def _predict(self, asked: Asked, name: str, version: str, query: bytes, *, explain: bool) -> Reply:
         # An unknown model is told before a body that is wrong.
         self._registry.find(name, version)
-        row = self._row(asked, query, explain=explain)
+        row = await self._row(asked, query, explain=explain)
         asked.body = b""
         answer, more = await self._predictor.predict(name, version, row, asked.access, asked.trace)
         return of_answer(answer, more)
 
-    def _row(self, asked: Asked, query: bytes, *, explain: bool) -> Row:
-        fields = fields_of(asked.body, asked.header("content-type"), query)
+    async def _row(self, asked: Asked, query: bytes, *, explain: bool) -> Row:
+        slices = fields_of(asked.body, asked.header("content-type"), query)
+        size, held = len(asked.body), Share(self._service.inflight)
+        if size < LARGE_BYTES or not held.hold_if_room(2 * size):
+            fields = at_once(slices)
+        else:
+            try:
+                fields = await self._service.slicer.finish(slices)
+            finally:
+                held.give_back()
         return Row(
             fields,
             tuple(headers_of(asked.headers, asked.route.rest).items()),

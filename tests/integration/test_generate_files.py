@@ -10,6 +10,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import PIL.Image
 import pytest
@@ -212,6 +213,27 @@ def test_numbers_in_a_form(people: RunningServer, folder: Path) -> None:
         "x": [[1.0, 2.0], [3.0, 4.0]], "n": 7, "flag": True, "half": [0.5, 2.0], "parameters": '{"temperature": 0.5}',
         "model_name": "numbers", "model_version": "1",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [100, 400_000])
+def test_forms_of_any_size(people: RunningServer, size: int) -> None:
+    """Large ones are read in slices."""
+    half = [0.5, 2] * (size // 8)
+    fields = {"x": b"[[1, 2], [3, 4]]", "n": b"7", "flag": b"true", "half": json.dumps(half).encode()}
+    answer = people.post(
+        "/v2/models/numbers/generate", files={name: ("f", data) for name, data in fields.items()}
+    )
+    assert answer.json()["half"] == half
+    cut = people.post("/v2/models/numbers/generate", files={**fields, "half": ("f", fields["half"][:-1])})
+    assert cut.status_code == 400
+    assert "field 'half': the input is FP16, expected JSON (a value, or lists), got the file 'f'" in cut.text
+    left = picture() + bytes(range(256)) * (size // 256)
+    same = people.post("/v2/models/two_files/generate", files={"left": left, "right": left})
+    assert same.json()["output"] == "same"
+    body = httpx.Request("POST", "http://x", files={"left": left}, headers=same.request.headers).read()
+    kind = same.request.headers["content-type"]
+    ended = people.post("/v2/models/two_files/generate", content=body[:-4], headers={"content-type": kind})
+    assert (ended.status_code, "the form is cut off" in ended.text) == (400, True)
 
 
 def test_an_image_comes_back_as_base64(people: RunningServer) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.net.multipart import MAX_PART_HEADERS, MAX_PARTS, Part, media_type, read_form
+from kserve_v2.scheduling.slices import at_once
 
 BOUNDARY = "b0undary"
 
@@ -32,7 +33,7 @@ def test_a_form() -> None:
         ),
         field(b"empty"),
     )
-    assert read_form(body, BOUNDARY) == [
+    assert at_once(read_form(body, BOUNDARY)) == [
         Part("text", data="hällo".encode()),
         Part("image", "c a t.jpg", "image/jpeg", data=image),
         Part("note", None, "text/plain", "utf-8", b"x", "8bit"),
@@ -53,7 +54,7 @@ def test_what_httpx_writes(fields: list[tuple[str, bytes]]) -> None:
     sent = httpx.Request("POST", "http://x", files=[(name, ("f", data)) for name, data in fields])
     kind, options = media_type(sent.headers["content-type"].encode())
     assert kind == "multipart/form-data"
-    found = read_form(sent.read(), options["boundary"])
+    found = at_once(read_form(sent.read(), options["boundary"]))
     assert [(part.name, part.data) for part in found] == fields
 
 
@@ -68,7 +69,7 @@ def test_what_the_standard_library_writes() -> None:
     raw = message.as_bytes(policy=email.policy.HTTP)
     head, _, body = raw.partition(b"\r\n\r\n")
     _, options = media_type(head.partition(b":")[2].strip())
-    assert [(part.name, part.data) for part in read_form(body, options["boundary"])] == [
+    assert [(part.name, part.data) for part in at_once(read_form(body, options["boundary"]))] == [
         ("a", b"one\r\ntwo\r\n"), ("b", b""),
     ]  # fmt: skip
 
@@ -92,18 +93,18 @@ def test_what_the_standard_library_writes() -> None:
 )  # fmt: skip
 def test_what_is_no_form(body: bytes, text: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
-        read_form(body, BOUNDARY)
+        at_once(read_form(body, BOUNDARY))
     assert text in caught.value.message
 
 
 def test_as_many_fields_as_there_may_be() -> None:
-    assert len(read_form(form(*[field(b"a", b"x")] * MAX_PARTS), BOUNDARY)) == MAX_PARTS
+    assert len(at_once(read_form(form(*[field(b"a", b"x")] * MAX_PARTS), BOUNDARY))) == MAX_PARTS
 
 
 @pytest.mark.parametrize("boundary", ["", "x" * 71, "ü"])
 def test_boundaries_that_are_none(boundary: str) -> None:
     with pytest.raises(InvalidArgumentError, match="needs a boundary of 1 to 70 characters"):
-        read_form(b"--x\r\n", boundary)
+        at_once(read_form(b"--x\r\n", boundary))
 
 
 PIECES = st.sampled_from(
@@ -122,11 +123,59 @@ def test_anything_is_read_or_refused(rest: bytes) -> None:
         form(field(b"a", b"", rest)),
     ):
         try:
-            parts = read_form(body, BOUNDARY)
+            parts = at_once(read_form(body, BOUNDARY))
         except InvalidArgumentError:
             continue
         assert sum(len(part.data) for part in parts) <= len(body)
         assert all(part.name for part in parts)
+
+
+def read_or_told(body: bytes, slice_bytes: int) -> list[Part] | str:
+    try:
+        return at_once(read_form(memoryview(bytearray(body)), BOUNDARY, slice_bytes))
+    except InvalidArgumentError as error:
+        return error.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        form(
+            field(b"a", b"\r\n--b0undar\r\n--b0undarX\r\n--b0undary0\r\n-\r-", b'; filename="f;\\".png"'),
+            field(b"a"),
+            field(b"a", b"1", b"\r\nContent-Type: image/png; charset=utf-8"),
+        ),
+        b"\r\n\r\n" + form(field(b"a", b"--b0undary--b0undary\r\n")) + b"epilogue\r\n--b0undary\r\n",
+        b"--b0undary  \r\n" + field(b"a", b"x\r\n--b0undary \r\n") + field(b"b", b"y") + b"\r\n--b0undary--",
+        form(field(b"a", b"x"))[:-5],
+        form(field(b"a", b"x"), b"A: b\r\n" * (MAX_PART_HEADERS + 1) + b"\r\n"),
+        form(field(b"a", b"x"), b"no colon\r\n\r\n"),
+        form(field(b"a", b"x"), b": none\r\n\r\n"),
+        form(field(b"a" * 1000)),
+        form(*[field(b"a", b"x")] * (MAX_PARTS + 1)),
+    ],
+)
+def test_slices_of_any_size_find_the_same(body: bytes) -> None:
+    expected = read_or_told(body, len(body))
+    for size in range(1, min(len(body), 200)):
+        assert read_or_told(body, size) == expected, size
+
+
+@given(st.lists(PIECES, max_size=40).map(b"".join), st.integers(1, 50))
+def test_slices_of_anything_find_the_same(rest: bytes, size: int) -> None:
+    for body in (b"--b0undary\r\n" + rest, form(rest), form(field(b"a", rest)), form(field(b"a", b"", rest))):
+        assert read_or_told(body, size) == read_or_told(body, len(body))
+
+
+def test_a_delimiter_that_overlaps_itself_is_counted_the_same() -> None:
+    body = b"--\r\n" + b"-" * (4 * MAX_PARTS) + field(b"a", b"x") + b"\r\n----"
+    for boundary in ("-", "--", "---"):
+        told = set[str]()
+        for size in (1, 2, 3, 5, 7, 1000):
+            with pytest.raises(InvalidArgumentError) as caught:
+                at_once(read_form(body, boundary, size))
+            told.add(caught.value.message)
+        assert len(told) == 1
 
 
 @given(st.binary(max_size=80))

@@ -103,6 +103,8 @@ def test_a_request_goes_through_models_and_functions(server: Server) -> None:
     }
     form = server.inference.post("/wfpredict/flow", files={"data": ("x.txt", b"a form")})
     assert form.json()["words"] == ["a", "form"]
+    large = server.inference.post("/wfpredict/flow", files={"data": ("x.txt", b"large " * 100_000)})
+    assert large.json()["words"] == ["large"] * 100_000
 
 
 def test_a_node_that_fails_is_named(server: Server) -> None:

@@ -27,7 +27,7 @@ def metrics_text(
     cache: ResponseCache | None = None,
     released: Iterable[Released] = (),
     residency: Residency | None = None,
-) -> Slices[bytearray]:
+) -> Slices[bytes]:
     """All metrics of the given models, those of the server, and behind them those that models make themselves.
     `processes`: the server's own. `released`: the models that have a release.
     """
