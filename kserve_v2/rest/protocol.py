@@ -103,7 +103,11 @@ class HttpConnection(LimitedConnection):
         self._later_bytes = self._chunks = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
+        """Also called for the trailers of a chunked body. They are nobody's: to whoever looked at the head on its way,
+        they were no headers (RFC 9110, section 6.5.1).
+        """
+        if self._in_head:
+            self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self._check_head()

@@ -20,8 +20,9 @@ class TorchServeConnection(HttpConnection):
         self._raw = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._raw.append((name, value))
         super().on_header(name, value)
+        if self._in_head:
+            self._raw.append((name, value))
 
     def _make_scope(self) -> None:
         super()._make_scope()

@@ -196,6 +196,15 @@ def test_what_is_no_body_between_the_chunks(server: RunningServer, waste: bytes)
         refused(wire, 431, "exceed")
 
 
+@pytest.mark.parametrize("trailer", [b"Inference-Header-Content-Length: 3", b"Content-Encoding: gzip"])
+def test_trailers_are_no_headers(server: RunningServer, trailer: bytes) -> None:
+    """Not even of a request that comes in one piece, whose trailers are there before anybody has read its headers."""
+    with Wire(server) as wire:
+        wire.send(chunked(json.dumps(GOOD).encode(), 50)[:-2] + trailer + b"\r\n\r\n")
+        response = wire.response()
+        assert (response.status_code, response.json()["outputs"][0]["data"]) == (200, [1, 2, 3])
+
+
 @pytest.mark.parametrize("size", [MAX_INPUT_BYTES, MAX_INPUT_BYTES + 1])
 @pytest.mark.parametrize("encoding", ["length", "chunks", "gzip"])
 def test_body_bytes(server: RunningServer, encoding: str, size: int) -> None:

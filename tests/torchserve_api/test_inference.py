@@ -187,6 +187,20 @@ def test_headers_reach_the_handler_as_they_are_spelt(server: Server) -> None:
     assert answer.json()["explain"] == "True"
 
 
+def test_trailers_are_no_headers(server: Server) -> None:
+    """A proxy that says who the user is looks at the head."""
+    host = urlsplit(server.running.urls["TorchServe inference"])
+    with socket.create_connection((str(host.hostname), int(host.port or 0)), timeout=30) as connection:
+        connection.sendall(
+            b"POST /predictions/lab HTTP/1.1\r\nHost: x\r\nX-User: me\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"7\r\nheaders\r\n0\r\nX-User: other\r\nx-user: other\r\n\r\n"
+        )
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+        told = json.loads(response.read())
+    assert (told["X-User"], told["x-user"]) == ("me", None)
+
+
 def test_the_id_of_a_request_is_the_servers(server: Server) -> None:
     answer = server.inference.post("/predictions/lab", content=b"id", headers={"x-request-id": "mine"})
     assert answer.text == answer.headers["x-request-id"] != "mine"
