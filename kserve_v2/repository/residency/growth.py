@@ -7,6 +7,7 @@ load of another model steps aside for it.
 """
 
 import asyncio
+import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterator
@@ -19,7 +20,6 @@ from kserve_v2_child.freed_memory import return_freed_memory
 
 from kserve_v2.handlers.modules import OWN_MODULES
 from kserve_v2.memory.collector import COLLECTOR
-from kserve_v2.memory.library_objects import modules_now
 from kserve_v2.repository.residency.measuring import resident_bytes
 from kserve_v2.repository.residency.waiting import any_of
 from kserve_v2.scheduling.contained import on_own_thread
@@ -58,7 +58,7 @@ class ThisProcess:
 
     def libraries(self) -> int:
         """See `ProcessMemory`."""
-        return len(modules_now(OWN_MODULES))
+        return sum(not name.startswith(OWN_MODULES) for name in list(sys.modules))
 
     def return_freed(self, *, collect: bool) -> None:
         """See `ProcessMemory`."""
@@ -240,17 +240,15 @@ class InProcessLoads:
         return sum(self._closing[each][0] for each in late)
 
     async def _return_freed(self, *, collect: bool) -> None:
-        """On a thread of its own, as a search for cycles executes finalizers of models, which may hang: that is not
+        """A search for cycles executes finalizers of models, which may hang: so it has a thread of its own, is not
         waited for for ever, and no other one begins meanwhile.
         """
-        left, hangs = self._left, self._collecting is not None and not self._collecting.done()
-        work = partial(self._memory.return_freed, collect=collect and not hangs)
-        done = on_own_thread(work, "freed-memory")
-        if not collect or hangs:
-            await done
+        if not collect or (self._collecting is not None and not self._collecting.done()):
+            await asyncio.to_thread(self._memory.return_freed, collect=False)
             return
-        self._collecting = done
-        if await any_of(done, timeout_s=_CLOSING_S):
+        left = self._left
+        self._collecting = on_own_thread(partial(self._memory.return_freed, collect=True), "freed-memory")
+        if await any_of(self._collecting, timeout_s=_CLOSING_S):
             self._left = max(0, self._left - left)
 
     def closing(self, what: object, size: int, *, whole: bool = True) -> None:
