@@ -27,6 +27,7 @@ from kserve_v2.repository.lifecycle.loader import Loader
 from kserve_v2.repository.lifecycle.managed import ManagedModel
 from kserve_v2.repository.lifecycle.names import Names, all_done
 from kserve_v2.repository.lifecycle.replicas import NO_REPLICAS, Replicas
+from kserve_v2.repository.lifecycle.states import ModelState
 from kserve_v2.repository.model_map import ModelMap
 from kserve_v2.repository.models.ensembles import Ensembles
 from kserve_v2.repository.models.loaded import LoadedModel
@@ -428,8 +429,11 @@ class ModelManager(ModelMap):
     @property
     def only_copies_left(self) -> bool:
         """Whether all that is not closed yet may be because of copies for shadows, which nobody waits for."""
-        left = {each.model for model in self._models.values() for each in model.records}
-        return left - {None} <= self.routes.executes_copies
+        records = [each for model in self._models.values() for each in model.records]
+        if any(each.state is ModelState.LOADING for each in records):
+            return False
+        left = {each.model for each in records} - {None}
+        return bool(left) and left <= self.routes.executes_copies
 
     def abandon(self) -> None:
         """The time to wait is up: fail what still waits, models that wait for each other's answers among it."""

@@ -214,6 +214,21 @@ def test_a_load(
     assert "Traceback" not in server.log
 
 
+def test_a_load_that_was_given_up_and_does_not_end(
+    start: Start, write_model: WriteModel, tmp_path: Path, later: Callable[..., Future[Any]]
+) -> None:
+    server = start(*SHORT)
+    with Gate() as gate:
+        write_model(tmp_path, "slow", slow_to_load(gate.port))
+        call = later(post_load, server, "slow")
+        gate.await_start()
+        assert server.post("/v2/repository/models/slow/unload").status_code == 200
+        assert "it was unloaded meanwhile" in error_of(call.result())
+        assert server.stop() == 1
+    # It was taken for a copy of a request that a shadow executes.
+    assert "the exit time-out was not enough" in server.log
+
+
 # Each says which process it is, and then does not go on.
 HANGING = """
 import os, pathlib, time
