@@ -8,6 +8,7 @@ from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.json_tensor import Texts, flatten
+from kserve_v2.scheduling.slices import SLICE_BYTES, Slices
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BYTES, Array, datatype_of
 from kserve_v2.tensors.strings import bytes_array
@@ -16,6 +17,9 @@ CONTENT_TYPE = "content_type"
 BASE64 = "base64"
 
 _SHOWN = 24
+
+# Of what is encoded: a multiple of three, which needs no padding.
+_SLICE_BYTES = 3 * SLICE_BYTES
 
 
 def decode_base64_data(announced: AnnouncedInput, data: Any) -> Array:
@@ -66,4 +70,18 @@ def encode_base64_data(array: Array, name: str) -> list[str]:
             f"output '{name}': parameter '{CONTENT_TYPE}' is '{BASE64}', which is for BYTES, but it is "
             f"{datatype_of(array).name}"
         )
-    return [base64.b64encode(element).decode() for element in array.reshape(-1)]
+    return [encode_base64(element) for element in array.reshape(-1)]
+
+
+def encode_base64(element: bytes) -> str:
+    """The base64 of a short element."""
+    return base64.b64encode(element).decode()
+
+
+def base64_pieces(element: bytes) -> Slices[list[bytes]]:
+    """That of a long one."""
+    view, pieces = memoryview(element), list[bytes]()
+    for at in range(0, len(view), _SLICE_BYTES):
+        pieces.append(base64.b64encode(view[at : at + _SLICE_BYTES]))
+        yield
+    return pieces

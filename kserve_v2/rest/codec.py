@@ -361,7 +361,7 @@ def encode_response(
             output_format.shared_memory.write(encode_raw_tensor(array), name)
         elif output_format.base64:
             entry["parameters"] = {CONTENT_TYPE: BASE64}
-            entry["data"] = encode_base64_data(array, name)
+            entry["data"] = written.get(name) or encode_base64_data(array, name)
         else:
             entry["data"] = written.get(name) or encode_json_data(array, name)
         if name in said:

@@ -14,11 +14,10 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.rest.json_tensor import dumped
 from kserve_v2.rest.json_values import as_lists, writable
-from kserve_v2.rest.large_json import Gaps, is_large_value, written
+from kserve_v2.rest.large_json import TEXTS_OR_BASE64, Gaps, is_large_value, written, written_text
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.classification import highest
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
-from kserve_v2.tensors.json_request import text_or_base64
 
 CLASSES = "classes"
 """The member of the query that asks for the highest values of an output, with their labels."""
@@ -50,8 +49,10 @@ class AnswerForm:
                 document[name] = self._classes(name, array)
                 continue
             value = self._value(name, array if is_large_value(array) else writable(array))
-            if isinstance(value, np.ndarray) and is_large_value(value):
-                value = gaps.gap((yield from written(value, name, text_or_base64)))
+            if isinstance(value, bytes):
+                value = gaps.gap((yield from written_text(value, name, TEXTS_OR_BASE64)))
+            elif isinstance(value, np.ndarray) and is_large_value(value):
+                value = gaps.gap((yield from written(value, name, TEXTS_OR_BASE64)))
             elif isinstance(value, np.ndarray):
                 value = as_lists(value)
             document[name] = value

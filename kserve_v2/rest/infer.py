@@ -29,10 +29,21 @@ from kserve_v2.rest.compression import choose_encoding, compressed, decompress, 
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.large_binary import json_before, read_texts
-from kserve_v2.rest.large_json import Gaps, Places, data_of_inputs, is_large, parse_large, written
+from kserve_v2.rest.large_json import (
+    BASE64_TEXTS,
+    TEXTS,
+    Gaps,
+    InJson,
+    Places,
+    data_of_inputs,
+    is_large,
+    parse_large,
+    written,
+)
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slices, at_once
+from kserve_v2.tensors.datatypes import BYTES, Array
 
 T = TypeVar("T")
 
@@ -189,7 +200,7 @@ def is_long(response: InferResponse, asked: Asked) -> bool:
     """Whether to write an answer takes many slices."""
     outputs = response.outputs.items()
     if not asked.model.signature.verbatim and any(
-        (is_large(array) and _in_json(asked.response_format, name))
+        (_as_json(asked.response_format, name, array) is not None and is_large(array))
         or (large_texts.is_large(array) and _is_raw(asked.response_format, name))
         for name, array in outputs
     ):
@@ -201,9 +212,14 @@ def is_long(response: InferResponse, asked: Asked) -> bool:
     )
 
 
-def _in_json(response_format: ResponseFormat, name: str) -> bool:
+def _as_json(response_format: ResponseFormat, name: str, array: Array) -> InJson | None:
+    """What elements of an output are in JSON; None if they are not there as they are."""
     form = response_format.named.get(name, response_format.default)
-    return not (form.binary or form.classification or form.base64 or form.shared_memory is not None)
+    if form.binary or form.classification or form.shared_memory is not None:
+        return None
+    if form.base64:
+        return BASE64_TEXTS if array.dtype == BYTES.dtype else None
+    return TEXTS
 
 
 def _is_raw(response_format: ResponseFormat, name: str) -> bool:
@@ -229,8 +245,9 @@ def encode_in_slices(
         encoded = encode_verbatim(response, form, model.labels)
     else:
         for name, array in response.outputs.items():
-            if is_large(array) and _in_json(form, name):
-                lists[name] = gaps.gap((yield from written(array.reshape(-1), name)))
+            as_json = _as_json(form, name, array)
+            if as_json is not None and is_large(array):
+                lists[name] = gaps.gap((yield from written(array.reshape(-1), name, as_json)))
             elif large_texts.is_large(array) and _is_raw(form, name):
                 raw[name] = yield from large_texts.written_raw(array)
         encoded = encode_response(response, form, model.labels, batched=model.batched, written=lists, raw=raw)

@@ -8,17 +8,20 @@ import secrets
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
 
 from kserve_v2.memory import large_texts
+from kserve_v2.rest.base64_tensor import base64_pieces, encode_base64
 from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8
 from kserve_v2.rest.json_text import check_depth
+from kserve_v2.rest.json_values import B64
 from kserve_v2.rest.large_lists import read_list
-from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, any_room, copied
+from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, Room, Slices, any_room, copied
 from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, Array
+from kserve_v2.tensors.json_request import text_or_base64
 
 # Numbers in a slice of an answer: each takes some ten bytes.
 _SLICE_NUMBERS = SLICE_BYTES // 8
@@ -32,6 +35,8 @@ _SLICE_LISTS = 256
 
 # Lists that looked as if they could be large: each takes as long as a slice.
 _MOST_SMALL_LISTS = 64
+# A byte of a character that is not its first one.
+_GOES_ON = re.compile(rb"[\x80-\xbf]")
 _BEGINS_WITH_TEXT = re.compile(rb'\[[\[ \t\r\n]*"')
 
 Places = Callable[[Any], Iterable[tuple[dict[str, Any], str]]]
@@ -122,7 +127,9 @@ def slice_rows(numbers: int) -> int:
 
 def is_large(array: Array) -> bool:
     """Whether an output takes many slices to write."""
-    return large_texts.is_large(array) or (array.dtype in JSON_DTYPES and array.size > 2 * _SLICE_NUMBERS)
+    if array.dtype == BYTES.dtype:
+        return large_texts.is_large(array) or sum(map(len, array.flat)) >= LARGE_BYTES
+    return array.dtype in JSON_DTYPES and array.size > 2 * _SLICE_NUMBERS
 
 
 def is_large_value(array: Array) -> bool:
@@ -130,15 +137,30 @@ def is_large_value(array: Array) -> bool:
     return is_large(array) or (array.dtype in _HALVES and array.size > 2 * _SLICE_NUMBERS)
 
 
-AsJson = Callable[[bytes], Any]
-"""What an element of BYTES is in JSON. Raises UnicodeDecodeError."""
+class InJson(NamedTuple):
+    """What an element of BYTES is in JSON. `element`: makes that of a short one; raises UnicodeDecodeError. `texts`:
+    whether it is a text, if it is UTF-8. `around`: what stands around the base64 of any other; None for an error.
+    """
+
+    element: Callable[[bytes], Any]
+    texts: bool
+    around: tuple[bytes, bytes] | None
 
 
-def written(array: Array, name: str, as_json: AsJson = bytes.decode) -> Slices[list[bytes]]:
+_OBJECT = (b'{"%b":"' % B64.encode(), b'"}')
+TEXTS = InJson(bytes.decode, texts=True, around=None)
+TEXTS_OR_BASE64 = InJson(text_or_base64, texts=True, around=_OBJECT)
+BASE64_OBJECTS = InJson(lambda element: {B64: encode_base64(element)}, texts=False, around=_OBJECT)
+BASE64_TEXTS = InJson(encode_base64, texts=False, around=(b'"', b'"'))
+
+
+def written(array: Array, name: str, as_json: InJson = TEXTS) -> Slices[list[bytes]]:
     """Lists in lists of numbers, as `with_literals` has them, or of BYTES, in pieces: nobody copies them together.
     `name`: of the output. Raises InvalidArgumentError for what JSON cannot carry.
     """
     if array.dtype == BYTES.dtype:
+        if not array.ndim:
+            return (yield from written_text(array.item(), name, as_json))
         return (yield from _written_texts(array, name, as_json))
     literal, flat = False, array.reshape(-1)
     for at in range(0, 0 if array.dtype.kind in "biu" else array.size, _FINITE_NUMBERS):
@@ -147,25 +169,61 @@ def written(array: Array, name: str, as_json: AsJson = bytes.decode) -> Slices[l
     return (yield from _written(array, literal))
 
 
-def _written_texts(array: Array, name: str, as_json: AsJson) -> Slices[list[bytes]]:
+def _written_texts(array: Array, name: str, as_json: InJson) -> Slices[list[bytes]]:
     """`array` has one or more elements."""
     pieces: list[bytes] = []
     # What stands before an element whose number is a multiple of a list's size, of the innermost lists first.
     levels = [prod(array.shape[axis:]) for axis in range(1, array.ndim)][::-1]
     begun = 0
     for part in large_texts.kept_parts(array):
-        try:
-            texts = [as_json(element) for element in part]
-        except UnicodeDecodeError:
-            raise no_utf8(name) from None
+        gaps, texts = Gaps(), list[Any]()
+        for element in part:
+            if len(element) > SLICE_BYTES:
+                texts.append(gaps.gap((yield from written_text(element, name, as_json))))
+            else:
+                texts.append(_short(element, name, as_json))
         if not levels:
-            pieces.append((b"," if pieces else b"[") + orjson.dumps(texts)[1:-1])
+            pieces += gaps.fill((b"," if pieces else b"[") + orjson.dumps(texts)[1:-1])
         else:
-            pieces.append(_nested(texts, begun, levels))
+            pieces += gaps.fill(_nested(texts, begun, levels))
         begun += len(part)
         yield
     pieces.append(b"]" * array.ndim)
     return pieces
+
+
+def _short(element: bytes, name: str, as_json: InJson) -> Any:
+    try:
+        return as_json.element(element)
+    except UnicodeDecodeError:
+        raise no_utf8(name) from None
+
+
+def written_text(element: bytes, name: str, as_json: InJson) -> Slices[list[bytes]]:
+    """A long element of BYTES, in pieces. Raises as `written`."""
+    if as_json.texts and (pieces := (yield from _utf8(element))) is not None:
+        return pieces
+    if as_json.around is None:
+        raise no_utf8(name)
+    before, behind = as_json.around
+    return [before, *(yield from base64_pieces(element)), behind]
+
+
+def _utf8(element: bytes) -> Slices[list[bytes] | None]:
+    """The JSON of a text; None if it is not UTF-8."""
+    pieces, at = [b'"'], 0
+    while at < len(element):
+        # At most three bytes of a character follow its first one.
+        most = at + SLICE_BYTES
+        begins = (each for each in range(most, most - 4, -1) if not _GOES_ON.match(element, each))
+        end = next(begins, most)
+        try:
+            pieces.append(orjson.dumps(element[at:end].decode())[1:-1])
+        except UnicodeDecodeError:
+            return None
+        at = end
+        yield
+    return [*pieces, b'"']
 
 
 def _nested(texts: list[Any], begun: int, levels: list[int]) -> bytes:

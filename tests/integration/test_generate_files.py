@@ -108,6 +108,31 @@ class Model:
 """
 
 
+_SAME = """
+class Model:
+    inputs = {"x": ("BYTES", [1])}
+    outputs = {"y": ("BYTES", [1])}
+    max_batch_size = 4
+
+    def __call__(self, inputs):
+        return {"y": inputs["x"]}
+"""
+
+LONG_OR_SHORT = [
+    each[:size]
+    for size in (5, 200_000, 400_000)
+    for each in (bytes(range(256)) * 2000, 'é€𝄞\\\n"'.encode() * 40_000, b"A" * 400_000)
+]
+
+
+def any_text(element: bytes) -> str | None:
+    """What it is, if it is UTF-8."""
+    try:
+        return element.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 @pytest.fixture(scope="module")
 def people(
     start_server: StartServer, write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory
@@ -118,6 +143,7 @@ def people(
         ("numbers", _NUMBERS), ("unlabelled", _CLASSES), ("words", _WORDS),
     ):  # fmt: skip
         write_model(root, name, code)
+    write_model(root, "same", _SAME)
     (write_model(root, "classes", _CLASSES, _LABELLED) / "labels.txt").write_text("cat\ndog\nbird\n")
     return start_server(root, "--http-max-input-size=1000000")
 
@@ -234,6 +260,41 @@ def test_forms_of_any_size(people: RunningServer, size: int) -> None:
     kind = same.request.headers["content-type"]
     ended = people.post("/v2/models/two_files/generate", content=body[:-4], headers={"content-type": kind})
     assert (ended.status_code, "the form is cut off" in ended.text) == (400, True)
+
+
+@pytest.mark.parametrize("element", LONG_OR_SHORT, ids=range(len(LONG_OR_SHORT)))
+def test_base64_of_any_length(people: RunningServer, element: bytes) -> None:
+    """What is long is read and written in slices."""
+    coded = base64.b64encode(element).decode()
+    text = any_text(element)
+    given = {"b64": coded}
+    shown = given if text is None else text
+
+    def answers(path: str, document: Any) -> Any:
+        return people.post(f"/{path}", json=document).json()
+
+    assert answers("v2/models/same/generate", {"x": given})["y"] == shown
+    assert answers("v2/models/same/generate", {"x": [given]})["y"] == shown
+    assert answers("v1/models/same:predict", {"instances": [given]}) == {"predictions": [[shown]]}
+    assert answers("v1/models/same:predict", {"inputs": {"x": [[given]]}}) == {"outputs": [[shown]]}
+    item = {"name": "x", "datatype": "BYTES", "shape": [1, 1], "data": [coded]}
+    encoded = {"parameters": {"content_type": "base64"}}
+    wanted = [{"name": "y", **encoded}]
+    answer = answers("v2/models/same/infer", {"inputs": [{**item, **encoded}], "outputs": wanted})
+    assert answer["outputs"][0] == {
+        "name": "y",
+        "datatype": "BYTES",
+        "shape": [1, 1],
+        **encoded,
+        "data": [coded],
+    }
+    assert answers("v2/models/same/infer", {"inputs": [item]})["outputs"][0]["data"] == [coded]
+    answer = answers("v2/models/same/infer", {"inputs": [{**item, **encoded}]})
+    assert (
+        (answer["outputs"][0]["data"] == [text]) if text is not None else ("is not UTF-8" in answer["error"])
+    )
+    file = people.post("/v2/models/same/generate", content=element, headers={"content-type": "image/png"})
+    assert file.json()["y"] == shown
 
 
 def test_an_image_comes_back_as_base64(people: RunningServer) -> None:

@@ -19,16 +19,25 @@ from kserve_v2.rest.generate_codec import members, read_json, request_of
 from kserve_v2.rest.json_tensor import LargeList, Numbers, Texts, decode_json_data, flatten, with_literals
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.json_values import writable
-from kserve_v2.rest.large_json import Gaps, parse_large, written
+from kserve_v2.rest.large_json import (
+    BASE64_OBJECTS,
+    BASE64_TEXTS,
+    TEXTS,
+    TEXTS_OR_BASE64,
+    Gaps,
+    InJson,
+    is_large,
+    parse_large,
+    written,
+)
 from kserve_v2.rest.v1.codec import Columns, decode_predict
 from kserve_v2.rest.v1.examples import decode_examples
 from kserve_v2.rest.v1.flavours import FLAVOURS
 from kserve_v2.rest.v1.large import parse_examples, parse_values, values
 from kserve_v2.scheduling.signature import ModelSignature
-from kserve_v2.scheduling.slices import at_once
+from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, at_once
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BF16, BY_DTYPE, BY_NAME
-from kserve_v2.tensors.json_request import text_or_base64
 
 numbers = st.one_of(
     st.integers(-(2**70), 2**70),
@@ -327,16 +336,48 @@ def test_what_is_written_is_what_is_written_in_one_go(dtype: Any, shape: tuple[i
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("as_json", [bytes.decode, text_or_base64])
-def test_texts_are_written_as_in_one_go(shape: tuple[int, ...], as_json: Callable[[bytes], Any]) -> None:
+@pytest.mark.parametrize("as_json", [TEXTS, TEXTS_OR_BASE64, BASE64_OBJECTS, BASE64_TEXTS])
+def test_texts_are_written_as_in_one_go(shape: tuple[int, ...], as_json: InJson) -> None:
     array = np.array([str(number).encode() for number in range(prod(shape))], object).reshape(shape)
-    array.reshape(-1)[[0, 3, -1]] = b"", '"é\\'.encode(), b"\xff" if as_json is text_or_base64 else b"last"
+    array.reshape(-1)[[0, 3, -1]] = b"", '"é\\'.encode(), b"\xff" if as_json.around else b"last"
     array = array.swapaxes(0, -1)
     gaps = Gaps()
     text = b"".join(gaps.fill(orjson.dumps({"a": gaps.gap(at_once(written(array, "y", as_json))), "c": 1})))
     expected = np.empty(array.size, object)
-    expected[:] = [as_json(each) for each in array.reshape(-1)]
+    expected[:] = [as_json.element(each) for each in array.reshape(-1)]
     assert text == orjson.dumps({"a": expected.reshape(array.shape).tolist(), "c": 1})
+
+
+LETTERS = 'é€𝄞\\\n"a\x7f\u2028'.encode()
+LONG = [
+    *(b"a" * shift + LETTERS * (SLICE_BYTES // 4) for shift in range(5)),
+    *(b"b" * (SLICE_BYTES * times + more) for times in (1, 3, 6) for more in (-1, 0, 1, 2)),
+    *(b"c" * (SLICE_BYTES - 1) + LETTERS + wrong + b"d" * SLICE_BYTES for wrong in (b"\xff", b"\x80" * 5, b"\xed\xa0\x80")),
+    b"e" * 2 * SLICE_BYTES + "𝄞".encode()[:-1],
+    b"\x80" * 2 * SLICE_BYTES,
+    bytes(range(256)) * 2048,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("as_json", [TEXTS, TEXTS_OR_BASE64, BASE64_OBJECTS, BASE64_TEXTS])
+@pytest.mark.parametrize("element", LONG, ids=range(len(LONG)))
+def test_long_texts_are_written_as_in_one_go(element: bytes, as_json: InJson) -> None:
+    arrays = [
+        np.array(elements, object).reshape(shape)
+        for elements, shape in (([element], ()), ([element], (1, 1)), ([b"x", element, element, b""], (2, 2)))
+    ]
+    for array in arrays:
+        expected = np.empty(array.size, object)
+        try:
+            expected[:] = [as_json.element(each) for each in array.reshape(-1)]
+        except UnicodeDecodeError:
+            with pytest.raises(InvalidArgumentError, match="output 'y' has an element that is not UTF-8"):
+                at_once(written(array, "y", as_json))
+            continue
+        assert b"".join(at_once(written(array, "y", as_json))) == orjson.dumps(
+            expected.reshape(array.shape).tolist()
+        )
+    assert is_large(arrays[-1]) == (2 * len(element) + 1 >= LARGE_BYTES)
 
 
 def test_a_text_that_json_cannot_carry() -> None:

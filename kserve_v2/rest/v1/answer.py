@@ -1,6 +1,5 @@
 """Answers of the v1 protocol: `predictions`, row by row, or `outputs`, tensor by tensor."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +8,19 @@ import numpy as np
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.json_tensor import dumped
-from kserve_v2.rest.json_values import B64, as_lists, writable
-from kserve_v2.rest.large_json import AsJson, Gaps, is_large, is_large_value, slice_rows, written
+from kserve_v2.rest.json_values import as_lists, writable
+from kserve_v2.rest.large_json import (
+    BASE64_OBJECTS,
+    TEXTS_OR_BASE64,
+    Gaps,
+    InJson,
+    is_large,
+    is_large_value,
+    slice_rows,
+    written,
+)
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.datatypes import BYTES, Array
-from kserve_v2.tensors.json_request import text_or_base64
 
 _BYTES_SUFFIX = "_bytes"
 """An output of BYTES whose name ends so is base64, whatever is in it."""
@@ -52,17 +59,13 @@ def _as_lists(name: str, array: Array) -> Any:
         return as_lists(writable(array))
     as_json = _as_json(name)
     written = np.empty(array.size, np.object_)
-    written[:] = [as_json(element) for element in array.reshape(-1)]
+    written[:] = [as_json.element(element) for element in array.reshape(-1)]
     return as_lists(written.reshape(array.shape))
 
 
-def _as_json(name: str) -> AsJson:
-    """What writes an element of BYTES."""
-    return _base64 if name.endswith(_BYTES_SUFFIX) else text_or_base64
-
-
-def _base64(element: bytes) -> dict[str, str]:
-    return {B64: base64.b64encode(element).decode()}
+def _as_json(name: str) -> InJson:
+    """What an element of BYTES is."""
+    return BASE64_OBJECTS if name.endswith(_BYTES_SUFFIX) else TEXTS_OR_BASE64
 
 
 def _check_rows(arrays: Mapping[str, Array]) -> None:
