@@ -16,7 +16,7 @@ from kserve_v2.http2.hpack import FIRST_DYNAMIC, INDEXED, Decoder, Fields
 from kserve_v2.http2.tails import Tail, tail_of
 from kserve_v2.memory.remembered import Remembered
 
-# Of one connection's.
+# Of one connection's, but for the tails: with as many and as large ones as there can be, it is about 16 times as much.
 _MAX_BYTES = 16 * 1024
 _MAX_MARKS = 64
 _OVERHEAD_BYTES = 1024

@@ -74,6 +74,31 @@ def test_refusals(name: str) -> None:
     assert expected.items() <= fields_of(head.terms.refusal).items()
 
 
+@pytest.mark.parametrize("count", range(4, 9))
+@pytest.mark.parametrize(
+    "more",
+    [
+        [(b"x-a", b"b")],
+        [(b"grpc-timeout", b"5S")],
+        [(b"grpc-timeout", b"5 s")],
+        [(b"grpc-timeout", b"5 s"), (b"grpc-timeout", b"5S")],
+        [(b"grpc-timeout", b"5S"), (b"content-type", b"application/json")],
+        [(b"content-type", b"application/grpc")],
+        [(b"grpc-encoding", b"br")],
+        [(b"grpc-encoding", b"gzip"), (b"grpc-accept-encoding", b"gzip")],
+        [(b"x", b"x" * 1000)],
+    ],
+)
+def test_that_the_beginning_is_known_changes_nothing(count: int, more: list[tuple[bytes, bytes]]) -> None:
+    def meaning(fields: list[tuple[bytes, bytes]], *begun: Any) -> tuple[object, ...]:
+        head = READER.read(fields, sum(len(name + value) + 32 for name, value in fields), *begun)
+        return head.terms, head.timeout_s, head.metadata
+
+    fields = [*GOOD.items(), (b"grpc-timeout", b"7S"), (b"x-b", b"c"), *more]
+    begun = READER.read(fields[:count], 0)
+    assert meaning(fields, begun, count) == meaning(fields)
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
