@@ -370,7 +370,7 @@ class ModelManager(ModelMap):
         older one, which loads faster, would answer requests that were for the newest one before, and are afterwards.
         """
         name = model.name
-        return model.busy and name not in self._loaded and (self._all_on_demand or name in self._evicted)
+        return model.begins and name not in self._loaded and (self._all_on_demand or name in self._evicted)
 
     def _directories(self) -> frozenset[Path]:
         """Those of models that are loaded, or about to be. On any thread."""

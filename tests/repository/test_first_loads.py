@@ -12,6 +12,7 @@ from kserve_v2.backend import ModelConfig, ModelSource
 from kserve_v2.errors import (
     InvalidArgumentError,
     NotFoundError,
+    NotLoadedError,
     NotServedError,
     UnavailableError,
     may_try_again,
@@ -197,5 +198,32 @@ def test_a_split_waits_for_all_that_share_it(tmp_path: Path, shares: str, waits:
                 await states(manager, {1: "READY", 2: "READY", 3: "LOADING"})
             assert {manager.acquire("m").like.version} <= {1, 2}
             assert not task.done()
+
+    run(test)
+
+
+def test_another_load_that_waits_keeps_nobody_from_what_is_loaded(tmp_path: Path) -> None:
+    """On demand, where those who ask wait for all versions, and go on when the newest has failed."""
+
+    async def test() -> None:
+        backend = OneByOne()
+        for version, content in {1: "one", 2: "fail"}.items():
+            write(tmp_path, "m", content, version, ALL)
+        manager = ModelManager(RepositoryOptions((tmp_path,), on_demand_wait_s=30), OneBackend(backend))
+        asked = asyncio.create_task(manager.demand("m"))
+        await states(manager, {1: "LOADING", 2: "LOADING"})
+        another = asyncio.create_task(manager.load("m"))
+        backend.open_gate(1)
+        await states(manager, {1: "READY", 2: "LOADING"})
+        with pytest.raises(NotLoadedError):
+            manager.acquire("m", "1")
+        backend.open_gate(2)
+        await asked
+        assert await answer(manager, "m") == "one"
+        assert not another.done()
+        with pytest.raises(InvalidArgumentError, match="version 2 is at UNAVAILABLE state"):
+            await another
+        assert await answer(manager, "m") == "one"
+        await manager.stop()
 
     run(test)

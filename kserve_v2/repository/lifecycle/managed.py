@@ -96,6 +96,8 @@ class ManagedModel:
         # What was wanted when nothing answered: until all of that has been loaded, or has failed, nothing stands in for
         # what is to come.
         self._first: Mapping[int, int] = {}
+        # Whether a load is under way that began when nothing answered: it may give back what it has loaded.
+        self._begins = False
         # Whether it would be served if the models that it is made of were.
         self._lost = False
         self._commands: set[asyncio.Task[None]] = set()
@@ -184,6 +186,11 @@ class ManagedModel:
         return frozenset(version for version, _ in self._loading & self._first.items())
 
     @property
+    def begins(self) -> bool:
+        """Whether what nothing has answered for is being loaded, and it is open what of it is to answer."""
+        return self._begins or bool(self.awaited)
+
+    @property
     def is_loading(self) -> bool:
         """Whether anything is being loaded that is still wanted."""
         return bool(self._loading)
@@ -261,10 +268,15 @@ class ManagedModel:
             self.released.offer(candidate.found, moment, at_once=anew)
             self.problem, self._lost = "", False
             self._wanted = self._want(candidate, kept)
-            self._first = self._generations if anew else {}
+            if anew:
+                self._first = self._generations
             self._call_unloaded()
-            self._reconcile()
-            await self._await_loads(self._wanted, unloads, anew=anew)
+            self._begins = anew
+            try:
+                self._reconcile()
+                await self._await_loads(self._wanted, unloads, anew=anew)
+            finally:
+                self._begins = False
             self.released.loaded()
             # Only now: one that does not work must not stand in the way of the loads that follow. That of uploaded
             # files is theirs alone: the next load goes back to the directory.
@@ -456,7 +468,8 @@ class ManagedModel:
         self._lost = False
         versions = self._wanted.generations
         self._wanted = Wanted(self._wanted.candidate, dict.fromkeys(versions, self._generation))
-        self._first = {} if self.served is not None else self._generations
+        if self.served is None:
+            self._first = self._generations
         self._reconcile(revived=True)
 
     # --- acting -------------------------------------------------------------------------------------------------
