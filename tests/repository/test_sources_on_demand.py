@@ -9,6 +9,7 @@ import pytest
 
 from kserve_v2.errors import (
     InvalidArgumentError,
+    NoRoomError,
     NoRoomYetError,
     NotFoundError,
     OverloadedError,
@@ -92,6 +93,33 @@ class Bench:
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     asyncio.run(main())
+
+
+def test_one_that_never_fits_is_not_loaded_for_every_request(tmp_path: Path) -> None:
+    """What a handler takes is known when it is loaded, and more than there may be."""
+
+    async def main() -> None:
+        bench = Bench(tmp_path)
+        bench.write("m", "one")
+        bench.models.error = NoRoomError("no room for 'm' at all")
+        for _ in range(3):
+            assert await bench.outcome("m") == "NoRoomError: at all"
+        assert bench.models.loads == ["m"]
+        # Something else is there, or some time has passed, or what was to stay has gone.
+        bench.write("m", "another one")
+        assert await bench.outcome("m") == "NoRoomError: at all"
+        bench.now_s += FIRST_DELAY_S
+        assert await bench.outcome("m") == "NoRoomError: at all"
+        bench.now_s += FIRST_DELAY_S
+        assert await bench.outcome("m") == "NoRoomError: at all"
+        bench.on_demand.unloaded(["other"])
+        assert await bench.outcome("m") == "NoRoomError: at all"
+        assert bench.models.loads == ["m"] * 5
+        bench.models.error = None
+        bench.now_s += FIRST_DELAY_S
+        assert await bench.outcome("m") == "loaded"
+
+    run(main)
 
 
 def test_all_who_ask_at_the_same_time_share_a_look_and_a_load(tmp_path: Path) -> None:

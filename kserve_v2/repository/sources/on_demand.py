@@ -8,7 +8,14 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Generic, Protocol, TypeVar
 
-from kserve_v2.errors import ErrorCode, NoRoomYetError, NotFoundError, ServingError, UnavailableError
+from kserve_v2.errors import (
+    ErrorCode,
+    NoRoomError,
+    NoRoomYetError,
+    NotFoundError,
+    ServingError,
+    UnavailableError,
+)
 from kserve_v2.repository.reading.scan import ModelEntry
 from kserve_v2.repository.sources.retries import Failure, failed
 from kserve_v2.repository.sources.room_line import Place, Room, RoomLine
@@ -57,6 +64,8 @@ class OnDemand:
         self._finding = SingleFlight[ModelEntry | None]()
         self._loading = SingleFlight[None]()
         self._failures: dict[str, Failure] = {}
+        # Of these, what has no room whatever goes.
+        self._too_large: dict[str, NoRoomError] = {}
         # Of each load that is under way, until when anybody waits for it; and why it has no room, while it has none.
         self._until_s: dict[str, float] = {}
         self._short: dict[str, NoRoomYetError] = {}
@@ -74,10 +83,18 @@ class OnDemand:
         although its files may be the same. `names`: those by which it may be asked for.
         """
         for name in names:
-            self._failures.pop(name, None)
+            self._forget(name)
+
+    def _forget(self, name: str) -> None:
+        """Nothing is wrong with a model."""
+        self._failures.pop(name, None)
+        self._too_large.pop(name, None)
 
     def unloaded(self, names: Iterable[str]) -> None:
         """Somebody has unloaded a model: what waits for room does so no longer. `names`: as in `loaded`."""
+        for name in tuple(self._too_large):
+            # It may have had what these want.
+            self._forget(name)
         for name in names:
             if name in self._unloaded:
                 self._unloaded[name].set()
@@ -94,10 +111,12 @@ class OnDemand:
         if load is None:
             entry = await self._find(name)
             if entry is None:
-                self._failures.pop(name, None)
+                self._forget(name)
                 raise NotFoundError(f"Request for unknown model: '{name}' is not found")
             failure = self._failures.get(name)
             if failure is not None and not failure.is_due(entry.fingerprint, self._clock()):
+                if name in self._too_large:
+                    raise NoRoomError(self._too_large[name].message)
                 raise self._refusal(name)
             load = self._loading.begin(name, lambda: self._load(name, entry.fingerprint))
         self._until_s[name] = self._clock() + self._wait_s
@@ -146,14 +165,20 @@ class OnDemand:
         except ServingError as error:
             if self._models.is_loaded(name):
                 # Only some of its versions have failed. Whoever waits for one is told of that one when it asks again.
-                self._failures.pop(name, None)
+                self._forget(name)
                 return
-            # If it was unloaded meanwhile, or there is no room for it, the model has not failed.
-            if error.code not in _NOT_NOW:
+            if isinstance(error, NoRoomError):
+                # What it takes may only be known by loading it, which is more than there may be: not at every request,
+                # but soon again, as others that stay may go.
+                self._too_large[name] = error
+                self._failures[name] = failed(None, fingerprint, self._clock())
+            elif error.code not in _NOT_NOW:
+                # If it was unloaded meanwhile, or waits for room, the model has not failed.
+                self._too_large.pop(name, None)
                 self._failures[name] = failed(self._failures.get(name), fingerprint, self._clock())
             raise
         else:
-            self._failures.pop(name, None)
+            self._forget(name)
         finally:
             self._until_s.pop(name, None)
 
