@@ -4,11 +4,12 @@ has no other form there. The name is MLServer's.
 
 import base64
 import binascii
+from dataclasses import dataclass
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.json_tensor import Texts, flatten
-from kserve_v2.scheduling.slices import SLICE_BYTES, Slices
+from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, room_for
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BYTES, Array, datatype_of
 from kserve_v2.tensors.strings import bytes_array
@@ -20,6 +21,15 @@ _SHOWN = 24
 
 # Of what is encoded: a multiple of three, which needs no padding.
 _SLICE_BYTES = 3 * SLICE_BYTES
+# Of what is decoded: a multiple of four.
+_SLICE_LETTERS = 4 * SLICE_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """Data that has been decoded. `elements`: flat."""
+
+    elements: Array
 
 
 def decode_base64_data(announced: AnnouncedInput, data: Any) -> Array:
@@ -30,6 +40,8 @@ def decode_base64_data(announced: AnnouncedInput, data: Any) -> Array:
             f"input '{name}': parameter '{CONTENT_TYPE}' is '{BASE64}', which is for BYTES, got "
             f"{announced.datatype.name}"
         )
+    if isinstance(data, Decoded):
+        return bytes_array(announced, data.elements)
     flat, types = flatten(data) if isinstance(data, list) else ([], {type(None)})
     if isinstance(data, Texts):
         flat, types = [element.decode() for element in data.elements.tolist()], {str}
@@ -54,6 +66,25 @@ def decode_base64(text: str, name: str, number: int) -> bytes:
         raise InvalidArgumentError(
             f"input '{name}': element {number} is no base64: {error}; it begins with {text[:_SHOWN]!r}{prefix}"
         ) from None
+
+
+def decoded_in_slices(text: memoryview, room: Room) -> Slices[bytes | None]:
+    """The bytes of a long element. None if it is no base64, or has blanks in it, or there is no room for them."""
+    if not room(len(text) * 3 // 4):
+        return None
+    whole = room_for(len(text) * 3 // 4)
+    for at in range(0, len(text), _SLICE_LETTERS):
+        piece = bytes(text[at : at + _SLICE_LETTERS])
+        # What stands behind its end is judged with it.
+        if b"=" in piece and at + len(piece) < len(text):
+            return None
+        try:
+            whole.write(base64.b64decode(piece, validate=True))
+        except ValueError:
+            return None
+        yield
+    whole.truncate()
+    return whole.getvalue()
 
 
 def raw_base64(source: str, name: str) -> InvalidArgumentError:

@@ -45,7 +45,7 @@ def decompressed(body: Body, encoding: bytes, limit: int, room: Room) -> Slices[
         ) from None
     if len(pieces) == 1:
         return pieces[0]
-    return (yield from joined(pieces))
+    return (yield from joined(pieces, sum(map(len, pieces))))
 
 
 def choose_encoding(accepted: bytes | None) -> bytes | None:

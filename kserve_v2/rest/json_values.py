@@ -1,5 +1,6 @@
 """Lists in lists, as people write tensors in JSON, and tensors as such lists."""
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -13,6 +14,27 @@ from kserve_v2.tensors.json_request import text_or_base64
 
 B64 = "b64"
 """The member of an object that stands for bytes."""
+
+
+class LongText:
+    """A text in JSON that is long base64. `decoded`: its bytes."""
+
+    __slots__ = ("_text", "decoded")
+
+    def __init__(self, text: memoryview, decoded: bytes) -> None:
+        """`text`: as it was sent, without quotes."""
+        self._text, self.decoded = text, decoded
+
+    def __str__(self) -> str:
+        return bytes(self._text).decode()
+
+    def __repr__(self) -> str:
+        return repr(str(self))
+
+
+def is_base64(value: Mapping[str, Any]) -> bool:
+    """Whether an object stands for bytes."""
+    return value.keys() == {B64} and isinstance(value[B64], str | LongText)
 
 
 def flatten_nested(value: Elements, name: str) -> tuple[Elements, tuple[int, ...]]:
@@ -60,13 +82,14 @@ def bytes_of(element: Any, name: str, number: int) -> bytes:
         raise InvalidArgumentError(
             f"Unable to parse JSON bytes array: attempt to access JSON non-string as string (input '{name}')"
         )
-    if element.keys() != {B64} or not isinstance(element[B64], str):
+    if not is_base64(element):
         members = ", ".join(map(repr, list(element)[:8])) or "none"
         raise InvalidArgumentError(
             f'input \'{name}\': element {number} is an object; expected a text, or {{"{B64}": "…"}} with base64 in '
             f"it, got the members {members}"
         )
-    return decode_base64(element[B64], name, number)
+    coded = element[B64]
+    return coded.decoded if isinstance(coded, LongText) else decode_base64(coded, name, number)
 
 
 def writable(array: Array) -> Array:

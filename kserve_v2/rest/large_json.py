@@ -19,6 +19,7 @@ from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8
 from kserve_v2.rest.json_text import check_depth
 from kserve_v2.rest.json_values import B64
 from kserve_v2.rest.large_lists import read_list
+from kserve_v2.rest.long_texts import GOES_ON, parse_long_texts
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, Room, Slices, any_room, copied
 from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, Array
 from kserve_v2.tensors.json_request import text_or_base64
@@ -35,8 +36,6 @@ _SLICE_LISTS = 256
 
 # Lists that looked as if they could be large: each takes as long as a slice.
 _MOST_SMALL_LISTS = 64
-# A byte of a character that is not its first one.
-_GOES_ON = re.compile(rb"[\x80-\xbf]")
 _BEGINS_WITH_TEXT = re.compile(rb'\[[\[ \t\r\n]*"')
 
 Places = Callable[[Any], Iterable[tuple[dict[str, Any], str]]]
@@ -62,6 +61,9 @@ def parse_large(
         if not room(len(text)):
             return None
         text = yield from copied(text)
+    document = yield from parse_long_texts(text, room, of_infer=places is data_of_inputs)
+    if document is not None:
+        return document
     view = memoryview(text).toreadonly()
     mark = secrets.token_hex(16)
     rest: list[bytes | memoryview] = []
@@ -97,10 +99,8 @@ def parse_large(
         document = orjson.loads(without)
     except orjson.JSONDecodeError:
         return None
-    if not put_back(places(document), found):
-        return None
     check_depth(document, without)
-    return document
+    return document if put_back(places(document), found) else None
 
 
 def _behind_numbers(text: bytes | bytearray, begin: int) -> int:
@@ -215,7 +215,7 @@ def _utf8(element: bytes) -> Slices[list[bytes] | None]:
     while at < len(element):
         # At most three bytes of a character follow its first one.
         most = at + SLICE_BYTES
-        begins = (each for each in range(most, most - 4, -1) if not _GOES_ON.match(element, each))
+        begins = (each for each in range(most, most - 4, -1) if not GOES_ON.match(element, each))
         end = next(begins, most)
         try:
             pieces.append(orjson.dumps(element[at:end].decode())[1:-1])

@@ -137,9 +137,11 @@ class Slicer:
             self._go_on()
 
 
-def joined(pieces: Iterable[bytes | memoryview]) -> Slices[bytes]:
-    """The pieces put together. To write to as much fresh memory in one go takes several milliseconds for some MiB."""
-    whole = BytesIO()
+def joined(pieces: Iterable[bytes | memoryview], size: int = 0) -> Slices[bytes]:
+    """The pieces put together. To write to as much fresh memory in one go takes several milliseconds for some MiB.
+    `size`: of all of them, if it is known.
+    """
+    whole = room_for(size)
     for piece in pieces:
         whole.write(piece)
         yield
@@ -147,12 +149,18 @@ def joined(pieces: Iterable[bytes | memoryview]) -> Slices[bytes]:
     return whole.getvalue()
 
 
+def room_for(size: int) -> BytesIO:
+    """What so many bytes are written to: if it has to grow, it may be copied each time, in one go."""
+    return BytesIO(bytes(size))
+
+
 def copied(body: bytes | bytearray | memoryview) -> Slices[bytes]:
     """All bytes of a body."""
     if isinstance(body, bytes):
         return body
     view = memoryview(body)
-    return (yield from joined(view[at : at + COPIED_BYTES] for at in range(0, len(view), COPIED_BYTES)))
+    pieces = (view[at : at + COPIED_BYTES] for at in range(0, len(view), COPIED_BYTES))
+    return (yield from joined(pieces, len(view)))
 
 
 def at_once(slices: Slices[T]) -> T:

@@ -23,7 +23,7 @@ from kserve_v2.rest.json_tensor import (
     types_of,
 )
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.json_values import B64, bytes_of, flatten_nested
+from kserve_v2.rest.json_values import B64, LongText, bytes_of, flatten_nested, is_base64
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
@@ -152,11 +152,7 @@ def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Map
 
 def _is_row(instance: Any) -> bool:
     """Whether an instance has the values of inputs by their names, and is not itself one."""
-    return isinstance(instance, dict) and not _is_base64(instance)
-
-
-def _is_base64(value: Mapping[str, Any]) -> bool:
-    return value.keys() == {B64} and isinstance(value[B64], str)
+    return isinstance(instance, dict) and not is_base64(instance)
 
 
 def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES) -> Mapping[str, list[Any]]:
@@ -177,7 +173,11 @@ def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES
                 f"Failed to process element: {number} of '{what}' list. JSON object: {_shown(row)} keys must be equal "
                 f"to: {','.join(signature.inputs if row.keys() == first else first)}"
             )
-    return {name: [row[name] for row in rows] for name in first}
+    columns = {name: [row[name] for row in rows] for name in first}
+    if B64 in columns:
+        # There it is the name of an input.
+        columns[B64] = [str(each) if isinstance(each, LongText) else each for each in columns[B64]]
+    return columns
 
 
 def fits(row: Mapping[str, Any], signature: ModelSignature) -> bool:
@@ -192,7 +192,7 @@ def _required(signature: ModelSignature) -> set[str]:
 def _named(inputs: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Any]:
     """The value of each input of the column form."""
     single = len(signature.inputs) == 1
-    if not isinstance(inputs, dict) or (single and _is_base64(inputs)):
+    if not isinstance(inputs, dict) or (single and is_base64(inputs)):
         if single:
             (name,) = signature.inputs
             return {name: inputs}
