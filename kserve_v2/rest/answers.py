@@ -1,5 +1,6 @@
 """Answers over ASGI: whole ones, and server-sent events."""
 
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
@@ -32,45 +33,60 @@ async def send_events(
     """Send an event for each response as soon as it is there. `write`: the data of one, in parts. An error is an event,
     too; if it comes first, it is also the answer's status.
     """
-
-    async def end_with(error: ServingError) -> None:
-        await _send_error(error, call, send)
-        await send(_LAST)
-
+    events = _Events(call, send)
     async with aclosing(responses):
         try:
             async for response in responses:
-                # Within an event, another one would be a part of it.
-                call.end_with = None
                 if response.error is not None:
-                    await _send_error(response.error, call, send)
+                    await events.send_error(response.error)
                 else:
                     if not call.started:
                         call.executed(response)
-                    await _send_event(await write(response), 200, call, send)
-                call.end_with = end_with
+                    await events.send(await write(response), 200)
         except Exception as error:  # noqa: BLE001 - the client is told in the form that it expects
+            # With that it ends.
             call.end_with = None
-            await _send_error(known(error), call, send)
+            await events.send_error(known(error))
     call.end_with = None
     if not call.started:
         await _start(200, [(b"content-type", _EVENTS)], call, send)
     await send(_LAST)
 
 
-async def _send_error(error: ServingError, call: Call, send: Send) -> None:
-    if call.trace is not None:
-        call.trace.error = error.message
-    await _send_event((error_body(error.message),), error.code.value.http, call, send)
+class _Events:
+    """Events that are sent one after the other."""
 
+    def __init__(self, call: Call, send: Send) -> None:
+        self._call = call
+        self._send = send
+        # Of the event that is being sent. Within it, another one would be a part of it.
+        self._unsent: deque[bytes] = deque()
 
-async def _send_event(data: Sequence[bytes], status: int, call: Call, send: Send) -> None:
-    """One event, with which the answer may begin."""
-    if not call.started:
-        await _start(status, [(b"content-type", _EVENTS)], call, send)
-    parts: Sequence[bytes] = (b"data: ", *data, b"\n\n")
-    for part in parts if sum(map(len, parts)) > JOIN_BYTES else (b"".join(parts),):
-        await send({"type": "http.response.body", "body": part, "more_body": True})
+    async def send(self, data: Sequence[bytes], status: int) -> None:
+        """Send an event, with which the answer may begin."""
+        if not self._call.started:
+            await _start(status, [(b"content-type", _EVENTS)], self._call, self._send)
+            self._call.end_with = self._end_with
+        parts: Sequence[bytes] = (b"data: ", *data, b"\n\n")
+        self._unsent.extend(parts if sum(map(len, parts)) > JOIN_BYTES else (b"".join(parts),))
+        await self._send_unsent()
+
+    async def send_error(self, error: ServingError) -> None:
+        """Send an event that says what is wrong."""
+        if self._call.trace is not None:
+            self._call.trace.error = error.message
+        await self.send((error_body(error.message),), error.code.value.http)
+
+    async def _end_with(self, error: ServingError) -> None:
+        await self._send_unsent()
+        await self.send_error(error)
+        await self._send(_LAST)
+
+    async def _send_unsent(self) -> None:
+        while self._unsent:
+            # Who is cancelled here has waited until it may be sent.
+            await self._send({"type": "http.response.body", "body": self._unsent[0], "more_body": True})
+            self._unsent.popleft()
 
 
 async def _start(status: int, headers: Headers, call: Call, send: Send) -> None:
