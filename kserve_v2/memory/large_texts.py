@@ -79,6 +79,12 @@ class Gathered:
         self._pieces: Pieces = []
         self._content_bytes = 0
 
+    def __del__(self) -> None:
+        """Of a request that was given up, or came to nothing, they are freed in slices, too."""
+        loop = asyncio._get_running_loop()
+        if loop is not None and len(self._pieces) > _FREED_AT_ONCE:
+            loop.call_soon(_free, loop, deque(self._pieces))
+
     def add(self, elements: list[bytes]) -> int:
         """Add some. Returns how many bytes they take."""
         self._pieces.append(flat_bytes(elements))
@@ -100,7 +106,8 @@ class Gathered:
             array[at : at + len(piece)] = piece
             at += len(piece)
             yield
-        _free_in_slices(array, self._pieces, self._content_bytes)
+        pieces, self._pieces = self._pieces, []
+        _free_in_slices(array, pieces, self._content_bytes)
         return array
 
 

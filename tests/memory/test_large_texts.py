@@ -198,6 +198,27 @@ def test_its_elements_are_freed_in_turns_of_the_loop(elsewhere: bool) -> None:
         assert loop.left == [20, 12, 4]
 
 
+@pytest.mark.parametrize("steps", [1, 30, 60])
+def test_what_is_given_up_is_freed_in_turns_of_the_loop(steps: int) -> None:
+    """While it is being read, or put together."""
+    data = memoryview(encode_bytes_tensor([b""] * 500_000))
+
+    async def main() -> None:
+        slices = read_raw(data, any_room)
+        for _ in range(steps):
+            next(slices)
+        slices.close()
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(main())
+        loop = runner.get_loop()
+        assert isinstance(loop, Loop)
+        pieces = min(steps, -(-len(data) // (64 * 1024)))
+        assert loop.left == (list(range(pieces, 0, -8)) if pieces > 8 else [])
+
+
 def test_what_somebody_keeps_is_not_freed() -> None:
     async def main() -> None:
         array = read(20_000)
