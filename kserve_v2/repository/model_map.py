@@ -152,8 +152,12 @@ class ModelMap:
         managed = self._names.model(name)
         if managed is None:
             return None
-        labelled = managed.released.release.labels.get(version)
-        return with_sequences_to_finish(managed.records, version if labelled is None else str(labelled))
+        release, records = managed.released.release, managed.records
+        if not version and to_come(managed.served, release, managed.awaited):
+            # What is there already takes new requests, but only those that name it.
+            records = [record for record in records if record.model not in managed.ready]
+        labelled = release.labels.get(version)
+        return with_sequences_to_finish(records, version if labelled is None else str(labelled))
 
     def for_sequence(self, model: LoadedModel, request: InferRequest) -> LoadedModel:
         """What answers a decoded request that says something of a sequence: the version that holds it, whatever a

@@ -20,8 +20,10 @@ from tests.conftest import RunningServer, WriteModel
 from tests.integration.conftest import ExplicitServer
 from tests.integration.ensemble_models import INT, ensemble, write_ensemble
 from tests.integration.grpc_requests import Channel
+from tests.integration.handlers import slow_to_load
+from tests.integration.lifecycle_requests import post_load
 from tests.integration.sequence_models import Stream, accumulator, batching, grpc_step, read, rest_step
-from tests.integration.support import error_of, json_tensor, pending, wait_until
+from tests.integration.support import Gate, error_of, json_tensor, pending, wait_until
 
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
 CONFIG = batching("oldest { max_candidate_sequences: 4 }", extra="")
@@ -97,6 +99,27 @@ def client(model: ExplicitServer) -> Iterator[Client]:
 def state(explicit: ExplicitServer) -> str:
     """Of version 1."""
     return next(entry["state"] for entry in explicit.index("m") if entry["version"] == "1")
+
+
+def test_a_sequence_of_an_older_version_lets_nobody_in_while_the_newest_is_loaded_for_the_first_time(
+    explicit: ExplicitServer, client: Client
+) -> None:
+    assert client.ask(1, 10, "+") == (10, 1)
+    with Gate() as gate, ThreadPoolExecutor(1) as pool:
+        # The one that goes finishes its own meanwhile.
+        assert explicit.unload("m").status_code == 200
+        explicit.write("m", accumulator(2), CONFIG + "version_policy { all {} }")
+        explicit.write("m", slow_to_load(gate.port), CONFIG + "version_policy { all {} }", version=2)
+        load = pool.submit(post_load, explicit.server, "m")
+        gate.await_start()
+        wait_until(lambda: state(explicit) == "READY")
+        assert client.ask(2, 5, "+", version="1") == (5, 2)
+        assert client.ask(1, 1, ".") == (11, 1)
+        # Until the one that goes is closed, that says so.
+        wait_until(lambda: "version 2 is being loaded for the first time" in client.fails(3, "+")[1])
+        assert client.ask(2, 1, ".", version="1") == (6, 2)
+        gate.open()
+        assert load.result().status_code in (200, 400)
 
 
 def test_a_reload_changes_nothing_under_a_live_sequence(model: ExplicitServer, client: Client) -> None:
