@@ -43,6 +43,7 @@ from kserve_v2.rest.views import (
     root_view,
     server_metadata_view,
 )
+from kserve_v2.scheduling.slices import mapped
 
 _NOT_READY = "Model version not ready"
 
@@ -169,7 +170,8 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/models/stats", **documented("statistics"))
     async def all_statistics() -> Response:
         """Counters and durations of every model that is ready."""
-        return json_response({"model_stats": [shown_statistics(model) for model in await service.counted()]})
+        slices = mapped(shown_statistics, await service.counted())
+        return json_response({"model_stats": await service.slicer.finish(slices)})
 
     @app.get("/v2/models/{model_name:model}", **documented("model_metadata"))
     @app.get("/v2/models/{model_name:model}/versions/{version}", **documented("model_metadata"))
@@ -206,7 +208,8 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
         ready = optional(await read_object(request), "ready", False)
         if not isinstance(ready, bool):
             raise InvalidArgumentError("Invalid value for 'ready': expected a boolean")
-        return json_response([index_view(entry) for entry in await service.index(ready_only=ready)])
+        slices = mapped(index_view, await service.index(ready_only=ready))
+        return json_response(await service.slicer.finish(slices))
 
     @app.post("/v2/repository/models/{model_name:model}/load", **documented("repository_load"))
     async def load(model_name: str, request: Request) -> Response:

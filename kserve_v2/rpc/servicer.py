@@ -11,6 +11,7 @@ from kserve_v2.rpc.settings import settings_rpcs
 from kserve_v2.rpc.shared_memory import shared_memory_rpcs
 from kserve_v2.rpc.stream import ModelStreamInfer
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
+from kserve_v2.scheduling.slices import mapped
 
 SERVICE_NAME = "inference.GRPCInferenceService"
 
@@ -82,7 +83,8 @@ class InferenceServicer:
     ) -> pb.ModelStatisticsResponse:
         """Counters and durations of one model, or of all."""
         models = await self._service.counted(request.name, request.version)
-        return pb.ModelStatisticsResponse(model_stats=[statistics_view(model) for model in models])
+        slices = mapped(statistics_view, models)
+        return pb.ModelStatisticsResponse(model_stats=await self._service.slicer.finish(slices))
 
     async def repository_index(
         self, request: pb.RepositoryIndexRequest, context: Context
@@ -91,7 +93,8 @@ class InferenceServicer:
         if request.repository_name:
             raise UnsupportedError("'repository_name' specification is not supported")
         entries = await self._service.index(ready_only=request.ready)
-        return pb.RepositoryIndexResponse(models=[index_view(entry) for entry in entries])
+        slices = mapped(index_view, entries)
+        return pb.RepositoryIndexResponse(models=await self._service.slicer.finish(slices))
 
     async def repository_model_load(
         self, request: pb.RepositoryModelLoadRequest, context: Context

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from kserve_v2.scheduling.slices import Slicer, Slices, at_once
+from kserve_v2.scheduling.slices import Slicer, Slices, at_once, mapped
 
 
 def work(name: str, slices: int, log: list[str]) -> Slices[str]:
@@ -122,3 +122,9 @@ def test_at_once(count: int) -> None:
     assert at_once(work("a", count, log)) == "a"
     expected: Iterable[str] = (f"a{number}" for number in range(count))
     assert log == [*expected]
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 1000])
+def test_all_items_are_made_in_their_order(count: int) -> None:
+    assert at_once(mapped(str, range(count))) == list(map(str, range(count)))
+    assert len(list(mapped(str, range(count)))) == count // 64
