@@ -1,5 +1,6 @@
 """All families of metrics that the server can show, without a server."""
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from unittest.mock import patch
@@ -19,7 +20,7 @@ def metric_families() -> list[Family]:
     """Every family, in the order of a scrape. Those without a sample are made, too, and left out later."""
     with _made() as families:
         residency = Residency(_NoModels(), Budget({}, 0))
-        metrics_text((), _PROCESSES, MetricsRegistry(), None, (), residency)
+        deque(metrics_text((), _PROCESSES, MetricsRegistry(), None, (), residency), maxlen=0)
         list(cache_families(CacheFigures(errors=0, evictions=0, entries=0, used_bytes=0, max_bytes=1)))
     return families
 
