@@ -188,8 +188,16 @@ def prepare(
 def _prepared(
     body: Body, encoding: bytes, limit: int, room: Room, reader: Reader | None, header_length: bytes | None
 ) -> Slices[Prepared]:
-    plain = yield from decompressed(body, encoding, limit, room)
-    if reader is None or len(plain) < LARGE_BYTES:
+    has_room = True
+
+    def ask(size: int) -> bool:
+        nonlocal has_room
+        has_room = has_room and room(size)
+        return has_room
+
+    plain = yield from decompressed(body, encoding, limit, ask)
+    if reader is None or len(plain) < LARGE_BYTES or not has_room:
+        # What is not counted is gone before others have a turn.
         return Prepared(plain, None)
     if header_length is not None:
         return Prepared(plain, None, (yield from read_texts(plain, header_length, room)))

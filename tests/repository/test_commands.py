@@ -159,6 +159,9 @@ class Workshop:
         """Of memory it knows nothing."""
         return self
 
+    def closing(self, model: ServedModel) -> None:
+        """It gives back nothing."""
+
     def closed(self, model: ServedModel) -> None:
         """It used nothing."""
 
