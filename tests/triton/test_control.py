@@ -118,10 +118,11 @@ return [answer(first)]
         ('pb_utils.is_model_ready("nosuch")', "False"),
         ('pb_utils.is_model_ready("lab")', "True"),
         ('pb_utils.unload_model("nosuch")', "None"),
-        # This ends a real tritonserver.
-        ('pb_utils.is_model_ready("lab", "x")',
+        # Those that are no number end a real tritonserver. This could be a label, which the model does not have.
+        ('pb_utils.is_model_ready("lab", "x")', "False"),
+        ('pb_utils.is_model_ready("lab", "1x")',
          "TritonModelException: Failed to check model readiness: Failed to process the request for model 'lab_0', "
-         "message: failed to get model version from specified version string 'x'"),
+         "message: failed to get model version from specified version string '1x'"),
         ('pb_utils.load_model("nosuch")',
          "TritonModelException: Failed to load model: Failed to process the request for model 'lab_0', message: "
          "failed to load 'nosuch', failed to poll from model repository"),
