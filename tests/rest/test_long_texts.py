@@ -11,14 +11,10 @@ from hypothesis import strategies as st
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.codec import decode_request
-from kserve_v2.rest.generate_codec import read_json, request_of
-from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.long_texts import parse_long_texts
-from kserve_v2.rest.v1.codec import decode_predict
-from kserve_v2.rest.v1.flavours import FLAVOURS
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import SLICE_BYTES, at_once
-from tests.rest.test_large_json import shown
+from tests.rest.test_large_json import of_generate, of_v1, shown
 
 
 def signature(kind: str, name: str = "x", more: str = "") -> ModelSignature:
@@ -43,19 +39,7 @@ def infer(text: bytes, document: Any, signature: ModelSignature) -> Any:
     return shown(decode_request(text, None, signature, "", None, document)[0])  # type: ignore[arg-type]
 
 
-def generate(text: bytes, document: Any, signature: ModelSignature) -> Any:
-    said = read_json(text, signature, document)
-    found = request_of(said, signature, "m", "")
-    return shown(found), said.layout, found.id
-
-
-def v1(text: bytes, document: Any, signature: ModelSignature) -> Any:
-    document = parse_json(text) if document is None else document
-    found = decode_predict(document, signature, "", FLAVOURS["kserve"])
-    return shown(found.request), found.by_row
-
-
-READERS = [(infer, True), (generate, False), (v1, False)]
+READERS = [(infer, True), (of_generate, False), (of_v1, False)]
 
 
 def outcome(read: Any, text: bytes, document: Any, signature: ModelSignature) -> Any:

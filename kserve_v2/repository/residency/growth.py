@@ -196,7 +196,7 @@ class InProcessLoads:
         """How long to wait at most for the loads that are under way, if none of them ends."""
         now_s = self._clock()
         busy = [each.began_s + PATIENCE_S - now_s for each in self._under_way if not self._is_aside(each)]
-        return max(0.0, *busy, 0.0)
+        return max([0.0, *busy])
 
     def _call_next(self) -> None:
         if self._line:
