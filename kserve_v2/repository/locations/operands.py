@@ -32,7 +32,10 @@ OBJECT = "object://"
 
 # By suffix, in the order in which they are offered.
 _FILES = (".onnx", ".ort", ".pt2", ".pt", ".pth", ".py", ".mar")
-_SERVED = "a repository, a model's folder, a file .onnx, .pt2, .pt, .py or .mar, or package.module:Class"
+_SERVED = (
+    "a repository, a model's folder, a file .onnx, .pt2, .pt, .py or .mar, an archive .zip or .tar.gz, or "
+    "package.module:Class"
+)
 # `package.module:Class`, or `file.py:Class`.
 _CLASS = re.compile(r"(?P<module>[^:=]+):(?P<name>[A-Za-z_]\w*)")
 _MODULE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -163,8 +166,12 @@ def check_name(name: str) -> None:
 
 def _raise_if_named(name: str, where: str) -> None:
     if name:
+        # What is in those is not known here.
+        unseen = "://" in where or is_archive(where)
+        kind = f"taken for {Kind.REPOSITORY.value}" if unseen else Kind.REPOSITORY.value
+        one = f"; if it is one model, give --model-name {name} in its place" if unseen else ""
         raise InvalidArgumentError(
-            f"{name}={where}: {where} is {Kind.REPOSITORY.value}, which have their names already: leave '{name}=' out"
+            f"{name}={where}: {where} is {kind}, which have their names already: leave '{name}=' out{one}"
         )
 
 

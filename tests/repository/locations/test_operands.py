@@ -142,6 +142,18 @@ def test_names(
         ),
         ({"a.onnx": ""}, ["name="], "'name=': expected a repository"),
         ({"m/a/1/model.py": ""}, ["x=m"], "m is a repository of models, which have their names already"),
+        (
+            {"m.ZIP": ""},
+            ["x=m.ZIP"],
+            "m.ZIP is taken for a repository of models, which have their names already: leave 'x=' out; if it is one "
+            "model, give --model-name x in its place",
+        ),
+        ({}, ["x=s3://models/m"], "if it is one model, give --model-name x in its place"),
+        (
+            {},
+            ["nowhere.ZIP"],
+            "a file .onnx, .pt2, .pt, .py or .mar, an archive .zip or .tar.gz, or package.module:Class",
+        ),
         ({"___.onnx": ""}, ["___.onnx"], "no name can be made of this: give one, as in NAME="),
         (
             {"a/cats.onnx": "", "b/cats.py": ""},
