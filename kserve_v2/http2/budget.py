@@ -36,9 +36,14 @@ class Allowance:
         """Allow some more, up to what may happen at once."""
         self._left = min(self._left + more, self._rate.burst)
 
+    def spend(self, what: str, count: int = 1) -> None:
+        """As `take`; raises ConnectionFaultError if there are not as many."""
+        if not self.take(count):
+            raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, f"too many {what}")
+
 
 class Budget:
-    """Every method counts one more, and raises ConnectionFaultError if that is too many.
+    """What is left of the rates. The methods count one more, and raise ConnectionFaultError if that is too many.
 
     `answered`: streams that came to their end, to be counted by the owner. Each allows another to end otherwise.
     """
@@ -48,45 +53,22 @@ class Budget:
         self._answered_counted = 0
         self._data_frames_counted = 0
         self._resets = Allowance(limits.resets, clock)
-        self._settings = Allowance(limits.settings, clock)
-        self._pings = Allowance(limits.pings, clock)
-        self._empty_data = Allowance(limits.empty_data, clock)
         self._overhead = Allowance(limits.overhead, clock)
-        self._header_fields = Allowance(limits.header_fields, clock)
+        self.settings = Allowance(limits.settings, clock)
+        self.pings = Allowance(limits.pings, clock)
+        self.empty_data = Allowance(limits.empty_data, clock)
+        self.header_fields = Allowance(limits.header_fields, clock)
 
     def reset(self, how: str) -> None:
         """A stream ended without an answer; `how`, for the client: it was reset, refused or failed."""
-        if self._resets.take():
-            return
-        self._resets.give(self.answered - self._answered_counted)
-        self._answered_counted = self.answered
-        _check(self._resets.take(), f"streams {how}")
-
-    def settings(self) -> None:
-        """A SETTINGS frame."""
-        _check(self._settings.take(), "SETTINGS frames")
-
-    def ping(self) -> None:
-        """A PING frame."""
-        _check(self._pings.take(), "PING frames")
-
-    def empty_data(self) -> None:
-        """A DATA frame that brings nothing."""
-        _check(self._empty_data.take(), "empty DATA frames")
-
-    def header_fields(self, count: int) -> None:
-        """So many fields of a block beyond what is usual."""
-        _check(self._header_fields.take(count), "header fields")
+        if not self._resets.take():
+            self._resets.give(self.answered - self._answered_counted)
+            self._answered_counted = self.answered
+            self._resets.spend(f"streams {how}")
 
     def overhead(self, data_frames: int) -> None:
         """A frame without use of its own. Two for each of the `data_frames` that were sent are what a client needs."""
-        if self._overhead.take():
-            return
-        self._overhead.give(2 * (data_frames - self._data_frames_counted))
-        self._data_frames_counted = data_frames
-        _check(self._overhead.take(), "frames without use")
-
-
-def _check(allowed: bool, what: str) -> None:
-    if not allowed:
-        raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, f"too many {what}")
+        if not self._overhead.take():
+            self._overhead.give(2 * (data_frames - self._data_frames_counted))
+            self._data_frames_counted = data_frames
+            self._overhead.spend("frames without use")

@@ -156,7 +156,7 @@ class Connection(Generic[Head]):
         alone = ends and end - start <= self._limits.stream_window_bytes
         if stream is not None and not (alone and stream.receive_window is None):
             self._take_stream_window(stream, end - start)
-        self._hand_on(stream, stream_id, data, start, end, ends)
+        self.data_part(stream_id, data, start, end, ends)
 
     def data_begins(self, stream_id: int, length: int, padding: int) -> None:
         stream = self.streams.get(stream_id)
@@ -166,7 +166,18 @@ class Connection(Generic[Head]):
             stream.credit(padding)
 
     def data_part(self, stream_id: int, data: bytes, start: int, end: int, ends: bool) -> None:
-        self._hand_on(self.streams.get(stream_id), stream_id, data, start, end, ends)
+        size = end - start
+        stream = self._advance(stream_id, size, ends)
+        if stream is not None:
+            part: Bytes = data[start:end]
+            if size >= _VIEW_BYTES and size * 2 > len(data):
+                part = memoryview(data)[start:end]
+            stream.data_received(part, ends)
+
+    def data_placed(self, stream_id: int, size: int, ends: bool) -> None:
+        stream = self._advance(stream_id, size, ends)
+        if stream is not None:
+            stream.data_placed(size, ends)
 
     def _take_window(self, length: int) -> None:
         """Count a frame's length, padding included, against the connection's window. It is given back at once: what
@@ -184,47 +195,30 @@ class Connection(Generic[Head]):
         if stream.receive_window.receive(length) is not None:
             self.table.fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
 
-    def _hand_on(
-        self, stream: Stream | None, stream_id: int, data: bytes, start: int, end: int, ends: bool
-    ) -> None:
-        """A part of a body for its stream."""
+    def _advance(self, stream_id: int, size: int, ends: bool) -> Stream | None:
+        """The stream for which data has come. None: it is over, or that is against the rules, and it has failed."""
+        stream = self.streams.get(stream_id)
         if stream is None or stream.state is State.CLOSED:
             self._data_on_closed(stream_id)
-            return
-        size = end - start
-        if self._advance(stream, size, ends):
-            part: Bytes = data[start:end]
-            if size >= _VIEW_BYTES and size * 2 > len(data):
-                part = memoryview(data)[start:end]
-            stream.data_received(part, ends)
-
-    def _advance(self, stream: Stream, size: int, ends: bool) -> bool:
-        """Data has come for a stream. False: that is against the rules, and the stream has failed."""
+            return None
         state = NEXT[stream.state][_RECEIVE_DATA]
         if state is None:
             self.table.fail(stream, ErrorCode.STREAM_CLOSED)
-            return False
+            return None
         if not size and not ends:
-            self.table.budget.empty_data()
+            self.table.budget.empty_data.spend("empty DATA frames")
         if ends:
             state = TRANSITIONS[state, Event.RECEIVE_END]
         stream.state = state
         if state is State.CLOSED:
             self.table.closed(stream)
-        return True
+        return stream
 
     def place(self) -> memoryview | None:
         """Where what is missing of a DATA frame can be read to, or None: then `receive` gets it."""
         stream = self.streams.get(self.reader.data_stream_id)
         place = None if stream is None else stream.place()
         return None if place is None else place[: self.reader.missing_bytes]
-
-    def data_placed(self, stream_id: int, size: int, ends: bool) -> None:
-        stream = self.streams.get(stream_id)
-        if stream is None or stream.state is State.CLOSED:
-            self._data_on_closed(stream_id)
-        elif self._advance(stream, size, ends):
-            stream.data_placed(size, ends)
 
     def _data_on_closed(self, stream_id: int) -> None:
         self.table.check_not_idle(stream_id, "DATA")

@@ -68,7 +68,7 @@ class ControlFrames:
             _check_size(not payload, "an acknowledgement of SETTINGS")
             table.count_overhead()
             return
-        table.budget.settings()
+        table.budget.settings.spend("SETTINGS frames")
         # Acknowledged before anything that relies on the new settings is sent.
         table.output.control(frames.SETTINGS_ACK)
         # Only the last value of each setting counts, which bounds the cost of a frame full of them.
@@ -105,7 +105,7 @@ class ControlFrames:
             table.count_overhead()
             self._ping_answered(payload)
             return
-        table.budget.ping()
+        table.budget.pings.spend("PING frames")
         table.output.control(frames.ping(payload, ack=True))
         self._ping_received()
 

@@ -7,7 +7,7 @@ from kserve_v2.http2.beginnings import Beginnings
 from kserve_v2.http2.budget import Budget
 from kserve_v2.http2.errors import ErrorCode, StreamFaultError
 from kserve_v2.http2.fields import OF_REQUEST, REQUIRED, Field, Head, ReadHead
-from kserve_v2.http2.hpack import NOTHING, Decoder, Fields
+from kserve_v2.http2.hpack import NOTHING, STATIC, Decoder, Fields
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.memory.remembered import Remembered
 
@@ -88,7 +88,7 @@ class HeaderBlocks(Generic[Head]):
         if self._decoder.changes != changes:
             self.remembered.forget_all()
         if len(found[0]) > self._usual_fields:
-            self._budget.header_fields(len(found[0]) - self._usual_fields)
+            self._budget.header_fields.spend("header fields", len(found[0]) - self._usual_fields)
         return found
 
 
@@ -100,14 +100,9 @@ DEFAULT_TABLE_BYTES = 4096
 NO_TABLE = b"\x20"
 """What stands before a block when the dynamic table is given up: an update of its size to 0."""
 
-# Entries of the static table (RFC 7541, appendix A) that answers use: whole fields, and names.
-_INDEXED = {
-    (b":status", b"200"): 8,
-    (b":status", b"204"): 9,
-    (b":status", b"400"): 12,
-    (b":status", b"404"): 13,
-}
-_NAMES = {b":status": 8, b"allow": 22, b"content-length": 28, b"content-type": 31}
+# The static table, by its fields, and by their names: the first of each.
+_INDEXED = {field: index for index, (field, _, _) in STATIC.items()}
+_NAMES = {name: index for (name, _), index in reversed(_INDEXED.items())}
 
 
 def encode(fields: Iterable[Field]) -> bytes:

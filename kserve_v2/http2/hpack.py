@@ -34,7 +34,6 @@ def _entry(name: bytes, value: bytes) -> _Entry:
     return (name, value), len(name) + len(value) + FIELD_OVERHEAD_BYTES, mark(name, value)
 
 
-# Appendix A.
 _STATIC_TABLE = """
 :authority= :method=GET :method=POST :path=/ :path=/index.html :scheme=http :scheme=https :status=200 :status=204
 :status=206 :status=304 :status=400 :status=404 :status=500 accept-charset= accept-encoding=gzip,~deflate
@@ -45,11 +44,13 @@ if-unmodified-since= last-modified= link= location= max-forwards= proxy-authenti
 referer= refresh= retry-after= server= set-cookie= strict-transport-security= transfer-encoding= user-agent= vary= via=
 www-authenticate=
 """
-_STATIC = {
+STATIC = {
     index: _entry(*text.replace("~", " ").encode().split(b"=", 1))
     for index, text in enumerate(_STATIC_TABLE.split(), 1)
 }
-FIRST_DYNAMIC = len(_STATIC) + 1
+"""The fields of appendix A by their numbers."""
+
+FIRST_DYNAMIC = len(STATIC) + 1
 """The number of the youngest field of the table."""
 
 
@@ -98,7 +99,7 @@ class Decoder:
                     index, position = first & _INDEX, position + 1
                     if index == _INDEX:
                         index, position = _integer(block, position - 1, _INDEX)
-                    entry = _STATIC[index] if index < FIRST_DYNAMIC else self._table[index - FIRST_DYNAMIC]
+                    entry = STATIC[index] if index < FIRST_DYNAMIC else self._table[index - FIRST_DYNAMIC]
                 elif first & 0x40:
                     entry, position = self._literal(block, position, _TO_KEEP)
                     self.keep(entry)
@@ -135,7 +136,7 @@ class Decoder:
         if not index:
             name, position = _string(block, position)
         elif index < FIRST_DYNAMIC:
-            name = _STATIC[index][0][0]
+            name = STATIC[index][0][0]
         else:
             name = self._table[index - FIRST_DYNAMIC][0][0]
         value, position = _string(block, position)
@@ -177,7 +178,7 @@ def literal_at(block: bytes, position: int) -> tuple[bytes, int, int, bool] | No
     if index >= FIRST_DYNAMIC:
         return None
     if index:
-        name = _STATIC[index][0][0]
+        name = STATIC[index][0][0]
     else:
         name, position = _string(block, position)
     if block[position] & _HUFFMAN:

@@ -1,7 +1,5 @@
 """Strings in the Huffman code of HPACK (RFC 7541, section 5.2 and appendix B), decoded a byte at a time."""
 
-from collections.abc import Sequence
-
 # Symbols by the length of their codes. The code is canonical: this order is that of the codes, so it says all of them.
 # The end of a string, which comes last, has one too, of 30 ones, but none may hold it.
 _SYMBOLS = {
@@ -28,84 +26,61 @@ _SYMBOLS = {
     30: bytes.fromhex("0a0d16"),
 }
 _MAX_PADDING_BITS = 7
+_END_BITS = 30
+
+
+def _codes() -> dict[str, bytes]:
+    """All symbols by their codes, which are texts of 0 and 1."""
+    found: dict[str, bytes] = {}
+    code = before = 0
+    for length, symbols in _SYMBOLS.items():
+        code <<= length - before
+        before = length
+        for symbol in symbols:
+            found[f"{code:0{length}b}"] = bytes((symbol,))
+            code += 1
+    return found
+
+
+_CODES = _codes()
+
 
 _Row = list[tuple[bytes, "_Row"]]
-"""By the byte that comes next: the symbols that are complete with it, and the row for the byte after it."""
+"""For each byte that may come next: the symbols that are complete with it, and the row for the byte after it."""
+
+_START: _Row = []
+_ROWS = {"": _START}
+"""By the bits that are left over, which begin a code. A row is empty until it is asked for: usual text comes to know a
+few dozen, and all 257 of them take 4 MB.
+"""
+
+# What fills the last byte of a string are ones.
+_MAY_END = {id(_ROWS.setdefault("1" * count, [])) for count in range(_MAX_PADDING_BITS + 1)}
 
 
-class _State:
-    """A beginning of a code. `row` is empty until it is asked for: usual text comes to know a few dozen states, and all
-    257 of them take 4 MB.
-    """
-
-    __slots__ = ("children", "row")
-
-    def __init__(self, children: "Sequence[_State | bytes]") -> None:
-        """`children`: the state, or the whole symbol, after a 0 and after a 1."""
-        self.children = children
-        self.row: _Row = []
-        _STATES[id(self.row)] = self
-
-
-_STATES: dict[int, _State] = {}
-"""By their rows."""
-
-
-def _after(state: _State, nbits: int) -> _Row:
-    """The symbols that the strings of so many bits complete, in their order, and where they lead."""
-    if not nbits:
-        return [(b"", state.row)]
-    found: _Row = []
-    for child in state.children:
-        if isinstance(child, bytes):
-            found += [(child + more, row) for more, row in _after(_START, nbits - 1)]
-        else:
-            found += _after(child, nbits - 1)
-    return found
-
-
-def _tree() -> _State:
-    """The state in which a string begins."""
-    wrong = _State(())
-    wrong.children = (wrong, wrong)
-    level: list[_State | bytes] = [wrong]
-    for length in range(max(_SYMBOLS), -1, -1):
-        # Symbols come first on each level, then the pairs of the level below.
-        pairs = [level[at : at + 2] for at in range(0, len(level) - 1, 2)]
-        level = [
-            *(bytes((symbol,)) for symbol in _SYMBOLS.get(length, b"")),
-            *(map(_State, pairs) if pairs else level),
-        ]
-    assert isinstance(level[0], _State)  # noqa: S101 - the code is complete
-    return level[0]
-
-
-def _padding() -> set[int]:
-    """The rows at which a string may end: those of the start, and of ones that are no whole byte."""
-    state: _State | bytes = _START
-    found = set()
-    for _ in range(_MAX_PADDING_BITS + 1):
-        assert isinstance(state, _State)  # noqa: S101 - no symbol has a code of ones alone
-        found.add(id(state.row))
-        state = state.children[1]
-    return found
-
-
-_START = _tree()
-_MAY_END = _padding()
+def _entry(left: str, more: str) -> tuple[bytes, _Row]:
+    symbols = b""
+    for bit in more:
+        left += bit
+        symbol = _CODES.get(left)
+        if symbol is not None:
+            symbols, left = symbols + symbol, ""
+    # Behind the code of the end, which is not allowed, all is wrong.
+    return symbols, _ROWS.setdefault(left[:_END_BITS], [])
 
 
 def decode(data: bytes) -> bytes:
     """The string. Raises ValueError for what is none."""
     while True:
-        row, found = _START.row, []
+        row, found = _START, []
         try:
             for byte in data:
                 symbols, row = row[byte]
                 found.append(symbols)
         except IndexError:
             # The row is still empty. From now on it is not.
-            row += _after(_STATES[id(row)], 8)
+            left = next(left for left, each in _ROWS.items() if each is row)
+            row += [_entry(left, f"{byte:08b}") for byte in range(256)]
             continue
         if id(row) not in _MAY_END:
             raise ValueError("a string in Huffman code does not end as it should")
