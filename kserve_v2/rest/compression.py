@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from kserve_v2.deflate import EITHER_FORMAT, FORMATS, DamagedError, OverlongError, deflated, inflated
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, UnsupportedError
+from kserve_v2.net.preferences import preferred
 from kserve_v2.scheduling.slices import Room, Slices, any_room, at_once, joined
 
 Body = bytes | bytearray | memoryview
@@ -13,6 +14,8 @@ _LEVEL = 1
 
 ENCODINGS = b", ".join(FORMATS).decode()
 """The encodings that are known, as the Accept-Encoding header of an answer lists them."""
+
+_NAMES = frozenset({"identity", *ENCODINGS.split(", ")})
 
 
 class UnsupportedEncodingError(UnsupportedError):
@@ -55,25 +58,8 @@ def choose_encoding(accepted: bytes | None) -> bytes | None:
     """
     if accepted is None:
         return None
-    best, best_weight = b"identity", 0.0
-    for item in accepted.split(b","):
-        name, _, parameter = item.strip().partition(b";")
-        if name in FORMATS or name == b"identity":
-            weight = _weight(parameter)
-            if weight > best_weight:
-                best, best_weight = name, weight
-    return None if best == b"identity" else best
-
-
-def _weight(parameter: bytes) -> float:
-    if not parameter:
-        return 1.0
-    if not parameter.startswith(b"q="):
-        return 0.0
-    try:
-        return float(parameter[2:])
-    except ValueError:
-        return 0.0
+    best = next((name for name in preferred(accepted) if name in _NAMES), "identity")
+    return None if best == "identity" else best.encode()
 
 
 def compressed(parts: Iterable[bytes | memoryview], encoding: bytes) -> Slices[list[bytes]]:

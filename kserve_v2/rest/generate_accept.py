@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
+from kserve_v2.net.preferences import preferred
 from kserve_v2.rest.file_kinds import FILE_TYPES, kind_of_file
 from kserve_v2.tensors.datatypes import BYTES
 
@@ -51,27 +52,9 @@ class FileWanted:
 
 def file_wanted(accept: bytes) -> FileWanted | None:
     """What an Accept header asks for; None if that is JSON, or what is answered as such."""
-    ranges = sorted(_ranges(accept), key=lambda each: -each[1])
+    kinds = [_SYNONYMS.get(kind, kind) for kind in preferred(accept)]
     # Others are answered in JSON, as they are by Triton, which does not look at the header.
-    if not ranges or not ranges[0][0].startswith(FILE_TYPES):
+    if not kinds or not kinds[0].startswith(FILE_TYPES):
         return None
-    types = tuple(kind for kind, _ in ranges if kind.startswith(FILE_TYPES))
-    return FileWanted(types, any(kind in _JSON for kind, _ in ranges))
-
-
-def _ranges(accept: bytes) -> list[tuple[str, float]]:
-    """The types that an Accept header names, with their weights; those that are refused, or malformed, are left out."""
-    found = []
-    for item in accept.decode("latin-1").lower().split(","):
-        kind, *parameters = (part.strip() for part in item.split(";"))
-        weight = 1.0
-        for parameter in parameters:
-            name, _, value = parameter.partition("=")
-            if name.strip() == "q":
-                try:
-                    weight = float(value)
-                except ValueError:
-                    weight = 0.0
-        if 0 < weight <= 1:
-            found.append((_SYNONYMS.get(kind, kind), weight))
-    return found
+    types = tuple(kind for kind in kinds if kind.startswith(FILE_TYPES))
+    return FileWanted(types, any(kind in _JSON for kind in kinds))

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from starlette.responses import Response
 
-from kserve_v2.rest.compression import choose_encoding
+from kserve_v2.net.preferences import preferred
 
 STATIC = Path(__file__).parent / "static"
 
@@ -65,7 +65,9 @@ class Asset:
         """The file, or 304 where the browser has it. It asks every time: a server that was updated shows its new
         page at once.
         """
-        gzipped = bool(self.gzipped) and _takes_gzip(request_headers.get("accept-encoding", ""))
+        # Whichever encoding the client likes best: there is no other one.
+        accepted = preferred(request_headers.get("accept-encoding", "").encode("latin-1"))
+        gzipped = bool(self.gzipped) and "gzip" in accepted
         # Not the same bytes, not the same tag.
         etag = f'"{self.etag}-gzip"' if gzipped else f'"{self.etag}"'
         headers = {
@@ -82,12 +84,6 @@ class Asset:
         if gzipped:
             headers["content-encoding"] = "gzip"
         return Response(self.gzipped if gzipped else self.plain, 200, headers, self.media_type)
-
-
-def _takes_gzip(accepted: str) -> bool:
-    """Whether gzip is among the encodings, whichever the client likes best: there is no other one."""
-    named = [item for item in accepted.split(",") if item.strip().partition(";")[0].lower() == "gzip"]
-    return choose_encoding(",".join(named).lower().encode("latin-1")) == b"gzip"
 
 
 class Assets:

@@ -8,6 +8,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 from kserve_v2.inference import InferenceService
+from kserve_v2.net.preferences import preferred
 from kserve_v2.repository.reading.sample_request import read_sample
 from kserve_v2.rest.endpoint import names_version
 from kserve_v2.rest.openapi import documented
@@ -130,9 +131,6 @@ def wants_html(accept: str) -> bool:
     """Whether an Accept header asks for HTML by name, with a weight above 0. `*/*` does not: that is what curl and
     the clients of the protocol send.
     """
-    for item in accept.lower().split(","):
-        kind, *parameters = (part.strip() for part in item.split(";"))
-        if kind in ("text/html", "application/xhtml+xml"):
-            weights = [part[2:] for part in parameters if part.startswith("q=")]
-            return not weights or weights[0].strip("0.") != ""
-    return False
+    return not {"text/html", "application/xhtml+xml"}.isdisjoint(
+        preferred(accept.encode("latin-1", "replace"))
+    )
