@@ -41,7 +41,6 @@ from kserve_v2.rest.views import (
     json_response,
     model_metadata_view,
     root_view,
-    server_metadata_view,
 )
 from kserve_v2.scheduling.slices import mapped
 
@@ -165,7 +164,7 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2", **documented("server_metadata"))
     async def server_metadata() -> Response:
         """Name, version and extensions of the server."""
-        return json_response(server_metadata_view(service.server_metadata()))
+        return json_response(service.server_metadata())
 
     @app.get("/v2/models/stats", **documented("statistics"))
     async def all_statistics() -> Response:

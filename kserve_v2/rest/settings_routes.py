@@ -18,11 +18,7 @@ Json = dict[str, Any]
 
 def add_settings_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     """Add the routes to `app`."""
-    _add_logging_routes(app, service, bodies)
-    _add_trace_routes(app, service, bodies)
 
-
-def _add_logging_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     @app.get("/v2/logging", **documented("log_settings"))
     async def log_settings() -> Response:
         """What is logged, and in which form."""
@@ -34,8 +30,6 @@ def _add_logging_routes(app: FastAPI, service: InferenceService, bodies: BodyRea
         changes = _log_changes(await bodies.read_object(request.receive))
         return json_response((await service.update_log_settings(changes)).shown())
 
-
-def _add_trace_routes(app: FastAPI, service: InferenceService, bodies: BodyReader) -> None:
     @app.get("/v2/trace/setting", **documented("trace_settings"))
     @app.get("/v2/models/{model_name:model}/trace/setting", **documented("model_trace_settings"))
     async def trace_settings(model_name: str = "") -> Response:

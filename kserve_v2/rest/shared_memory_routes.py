@@ -3,7 +3,6 @@
 from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -50,7 +49,7 @@ def _add_routes(
     @app.get(f"{prefix}/region/{{region_name:region}}/status", **documented(f"{kind}_region_status"))
     async def status(region_name: str = "") -> Response:
         """One registered region, or all."""
-        return json_response([asdict(region) for region in regions.status(region_name)])
+        return json_response(regions.status(region_name))
 
     @app.post(f"{prefix}/unregister", **documented("unregister"))
     @app.post(f"{prefix}/region/{{region_name:region}}/unregister", **documented("unregister"))

@@ -1,5 +1,6 @@
 """Answers of the control routes as JSON objects, member for member in the protocol's order."""
 
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -13,7 +14,7 @@ Json = dict[str, Any]
 
 
 def json_response(value: Any, status: int = 200) -> Response:
-    """An answer whose body is `value`."""
+    """An answer whose body is `value`, which may be, or have in it, objects of dataclasses."""
     return Response(orjson.dumps(value), status, media_type="application/json")
 
 
@@ -22,14 +23,9 @@ def empty_response() -> Response:
     return Response(status_code=200, media_type="application/json")
 
 
-def server_metadata_view(metadata: ServerMetadata) -> Json:
-    """`GET /v2`."""
-    return {"name": metadata.name, "version": metadata.version, "extensions": metadata.extensions}
-
-
 def root_view(metadata: ServerMetadata) -> Json:
     """`GET /`, for programs. Clients of KServe's v1 protocol read from its `status` that the server is there."""
-    return {**server_metadata_view(metadata), "status": "alive"}
+    return {**asdict(metadata), "status": "alive"}
 
 
 def model_metadata_view(metadata: ModelMetadata) -> Json:

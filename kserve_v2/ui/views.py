@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from kserve_v2.backend import ModelConfig
@@ -12,7 +13,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.logs.example_request import SAMPLE_REQUEST
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.rest.views import index_view, model_metadata_view, server_metadata_view
+from kserve_v2.rest.views import index_view, model_metadata_view
 
 Json = dict[str, Any]
 
@@ -23,7 +24,7 @@ MAX_LABELS = 10_000
 def server_view(service: InferenceService, urls: Mapping[str, str], *, grpc_tls: bool) -> Json:
     """The server: who it is, where its other ports are, and what the page may do with models."""
     return {
-        **server_metadata_view(service.server_metadata()),
+        **asdict(service.server_metadata()),
         "ready": service.ready(),
         "grpc_port": _port(urls.get("gRPC")),
         "grpc_tls": grpc_tls,
