@@ -9,6 +9,7 @@ from typing import Any
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.codec import Body
 from kserve_v2.rest.file_kinds import FILE_TYPES, kind_of_file
+from kserve_v2.rest.form_fields import parse_form, read_fields
 from kserve_v2.rest.generate_codec import Said, read_json
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
@@ -39,8 +40,6 @@ def parse_file(body: Body, content_type: bytes, signature: ModelSignature, room:
         return None
     if kind != FORM:
         return (yield from copied(body))
-    from kserve_v2.rest.form_fields import parse_form  # noqa: PLC0415
-
     return (yield from parse_form(body, content_type, signature, room))
 
 
@@ -57,9 +56,6 @@ def read_body(body: Body, content_type: bytes, signature: ModelSignature, docume
         return _read_file(bytes(body) if document is None else document, kind, signature)
     if kind != FORM:
         raise InvalidArgumentError(f"Content-Type is {kind[:80]!r}, expected {_TAKEN}")
-    # With the parser that it needs, which is loaded by those who send forms.
-    from kserve_v2.rest.form_fields import read_fields  # noqa: PLC0415
-
     return read_fields(body, content_type, signature, document)
 
 
