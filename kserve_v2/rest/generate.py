@@ -9,7 +9,7 @@ from starlette.types import Send
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
-from kserve_v2.messages import InferResponse
+from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answers import send_answer, send_events
 from kserve_v2.rest.endpoint import Call
@@ -18,7 +18,8 @@ from kserve_v2.rest.generate_answer import AnswerForm, answer_form
 from kserve_v2.rest.generate_codec import members, request_of
 from kserve_v2.rest.generate_files import is_file, parse_file, read_body
 from kserve_v2.rest.generate_unread import UnreadMembers
-from kserve_v2.rest.infer import Prepared, Reader, Reading, read_data
+from kserve_v2.rest.generate_values import Layout
+from kserve_v2.rest.infer import Prepared, Reader, Reading, read_data, routed
 from kserve_v2.scheduling.replies import stream
 
 _READ_MEMBERS = read_data(members)
@@ -60,17 +61,14 @@ class _ByName(Reading[tuple[AsyncGenerator[InferResponse, None], AnswerForm]]):
         if model.splits:
             model = service.route(model, None, call.all_headers)
         body, document, _ = self.plain(call, prepared)
-        said = read_body(body, content_type, model.signature, document)
-        request = request_of(said, model.signature, call.model_name, call.version)
-        if model.splits:
-            # What the body says decides. It is read again as the version that answers has it.
-            model = service.route(model, request, call.all_headers)
+
+        def read(model: LoadedModel) -> tuple[InferRequest, Layout]:
             said = read_body(body, content_type, model.signature, document)
-            request = request_of(said, model.signature, call.model_name, call.version)
-        else:
-            self._unread.tell(request.parameters, model)
-        form = answer_form(model, said.layout, call.query)
-        call.begun(request, model)
+            return request_of(said, model.signature, call.model_name, call.version), said.layout
+
+        model, request, layout = routed(service, call, model, read)
+        self._unread.tell(request.parameters, model)
+        form = answer_form(model, layout, call.query)
         return stream(service.check(model, request), request), form
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
-import numpy as np
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
@@ -13,8 +12,7 @@ from kserve_v2.messages import InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.rest.json_tensor import dumped
-from kserve_v2.rest.json_values import as_lists, writable
-from kserve_v2.rest.large_json import TEXTS_OR_BASE64, Gaps, is_large_value, written, written_text
+from kserve_v2.rest.large_json import Gaps, shown
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.classification import highest
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
@@ -47,32 +45,22 @@ class AnswerForm:
         for name, array in response.outputs.items():
             if name in self.classified:
                 document[name] = self._classes(name, array)
-                continue
-            value = self._value(name, array if is_large_value(array) else writable(array))
-            if isinstance(value, bytes):
-                value = gaps.gap((yield from written_text(value, name, TEXTS_OR_BASE64)))
-            elif isinstance(value, np.ndarray) and is_large_value(value):
-                value = gaps.gap((yield from written(value, name, TEXTS_OR_BASE64)))
-            elif isinstance(value, np.ndarray):
-                value = as_lists(value)
-            document[name] = value
+            else:
+                document[name] = yield from shown(self._laid_out(name, array), name, gaps)
         return gaps.fill(dumped(document, orjson.OPT_SORT_KEYS))
 
-    def _value(self, name: str, written: Array) -> Any:
-        """What an output is written as: an array, or an element of it."""
+    def _laid_out(self, name: str, array: Array) -> Array:
+        """An output in the shape that it is written in, without dimensions if that is its one element."""
         if not self.layout.by_shape:
             # As Triton: a tensor of one element is that element.
-            flat = written.reshape(-1)
-            return flat[0] if flat.size == 1 else flat
-        if self._hides_rows(written):
-            written = written[0]
+            return array.reshape(() if array.size == 1 else -1)
+        if self.layout.rows:
+            return array
         declared = self.model.signature.outputs.get(name)
-        single = declared is not None and written.size == 1 and set(declared.dims) <= {1}
-        return written.reshape(-1)[0] if single and not self.layout.rows else written
-
-    def _hides_rows(self, array: Array) -> bool:
-        """Whether an output is written without its batch dimension."""
-        return self.model.batched and not self.layout.rows and array.ndim > 0 and len(array) == 1
+        if declared is not None and array.size == 1 and set(declared.dims) <= {1}:
+            return array.reshape(())
+        # Without the batch dimension.
+        return array[0, ...] if self.model.batched and array.ndim and len(array) == 1 else array
 
     def _classes(self, name: str, array: Array) -> Any:
         labels = self.model.labels.get(name, ())

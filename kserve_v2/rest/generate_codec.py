@@ -88,5 +88,5 @@ def request_of(said: Said, signature: ModelSignature, model_name: str, version: 
     request = InferRequest(model_name, {}, version, said.id)
     request.parameters.update(said.parameters)
     for name, value in said.inputs.items():
-        request.inputs[name] = decode_value(value, signature.inputs[name], signature, request, said.layout)
+        request.inputs[name] = decode_value(value, signature.inputs[name], signature, said.layout)
     return request

@@ -9,21 +9,10 @@ from math import prod
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError, shape_text
-from kserve_v2.messages import InferRequest
-from kserve_v2.rest.json_tensor import (
-    Elements,
-    LargeList,
-    check_types,
-    decode_json_data,
-    first_not,
-    numbers_array,
-    types_of,
-)
-from kserve_v2.rest.json_values import bytes_of, flatten_nested
+from kserve_v2.rest.json_tensor import Elements, LargeList, check_types, numbers_array, types_of
+from kserve_v2.rest.json_values import flat_texts, flatten_nested
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
-from kserve_v2.tensors.announced import AnnouncedInput
-from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, Array
-from kserve_v2.tensors.strings import bytes_array
+from kserve_v2.tensors.datatypes import BYTES, Array
 
 
 @dataclass(slots=True)
@@ -38,9 +27,7 @@ class Layout:
     rows: bool = False
 
 
-def decode_value(
-    value: Any, tensor: TensorSignature, signature: ModelSignature, request: InferRequest, layout: Layout
-) -> Array:
+def decode_value(value: Any, tensor: TensorSignature, signature: ModelSignature, layout: Layout) -> Array:
     """The tensor that a value is. `value`: of JSON, or with `bytes` in the place of texts. Notes in `layout` how it is
     written. Raises InvalidArgumentError that names the input.
     """
@@ -53,37 +40,27 @@ def decode_value(
     if len(sizes) > 1:
         layout.by_shape = True
         layout.rows |= batched and len(sizes) > len(tensor.dims)
-        shape = _shape_as_written(sizes, tensor.dims, batched=batched)
+        shape = _shape_as_written(sizes, tensor, batched=batched)
     else:
         shape = _shape_to_fill(tensor.dims, len(elements), batched=batched)
         layout.rows |= batched and shape is not None and shape[0] != 1
     if shape is None:
         raise _misshapen(tensor, signature, sizes, len(elements))
-    announced = AnnouncedInput(tensor.name, tensor.datatype, shape, request.model_name, request.id)
-    return _array(announced, elements, layout)
+    return _flat(elements, tensor, layout).reshape(shape)
 
 
-def _array(announced: AnnouncedInput, elements: Elements, layout: Layout) -> Array:
-    name, datatype = announced.name, announced.datatype
-    types = types_of(elements)
+def _flat(elements: Elements, tensor: TensorSignature, layout: Layout) -> Array:
+    name, datatype, types = tensor.name, tensor.datatype, types_of(elements)
     if datatype is BYTES:
-        if types <= {str}:
-            return decode_json_data(announced, elements)
-        layout.by_shape = True
-        if isinstance(elements, LargeList):
-            number, wrong = first_not(elements, {str})
-            bytes_of(wrong, name, number)
-        return bytes_array(announced, [bytes_of(each, name, number) for number, each in enumerate(elements)])
+        layout.by_shape |= not types <= {str}
+        return flat_texts(elements, name)
     if dict in types:
         raise InvalidArgumentError(
             f"The schema can not convert input '{name}' to tensor with proper shape: it is {datatype.name}, and has an "
             f"object among its elements"
         )
-    if datatype in (FP16, BF16):
-        # Not of `infer`: there, JSON has no such tensors.
-        check_types(types, datatype, name)
-        return numbers_array(elements, datatype, name).reshape(announced.shape)
-    return decode_json_data(announced, elements)
+    check_types(types, datatype, name)
+    return numbers_array(elements, datatype, name)
 
 
 def _shape_to_fill(dims: tuple[int, ...], count: int, *, batched: bool) -> tuple[int, ...] | None:
@@ -105,15 +82,13 @@ def _shape_to_fill(dims: tuple[int, ...], count: int, *, batched: bool) -> tuple
 
 
 def _shape_as_written(
-    sizes: tuple[int, ...], dims: tuple[int, ...], *, batched: bool
+    sizes: tuple[int, ...], tensor: TensorSignature, *, batched: bool
 ) -> tuple[int, ...] | None:
     """The shape of lists in lists, with a batch dimension of 1 where they leave it out. None if it is not the
     model's.
     """
-    shape = (1, *sizes) if batched and len(sizes) == len(dims) else sizes
-    row = shape[1:] if batched else shape
-    fits = len(row) == len(dims) and all(dim in (size, -1) for size, dim in zip(row, dims, strict=True))
-    return shape if fits else None
+    shape = (1, *sizes) if batched and len(sizes) == len(tensor.dims) else sizes
+    return shape if tensor.accepts(shape[1:] if batched else shape) else None
 
 
 def _misshapen(

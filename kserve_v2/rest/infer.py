@@ -295,6 +295,21 @@ def written_answer(
     return Answer(headers, parts)
 
 
+def routed(
+    service: Inference, call: Call, model: LoadedModel, read: Callable[[LoadedModel], tuple[InferRequest, T]]
+) -> tuple[LoadedModel, InferRequest, T]:
+    """The model that answers a call, and what `read` makes of the body for that one: a request, and what else is to be
+    known. Raises what that raises, and as `Inference.route`.
+    """
+    request, known = read(model)
+    if model.splits:
+        # What the body says decides. It is read again as the version that answers has it.
+        model = service.route(model, request, call.all_headers)
+        request, known = read(model)
+    call.begun(request, model)
+    return model, request, known
+
+
 class Reading(Generic[T]):
     """What operations have in common: a body is prepared, in slices if it is large, and then decoded for its model."""
 

@@ -1,6 +1,6 @@
 """Lists in lists, as people write tensors in JSON, and tensors as such lists."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain
 from typing import Any
 
@@ -8,9 +8,10 @@ import numpy as np
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.base64_tensor import decode_base64
-from kserve_v2.rest.json_tensor import JSON_DTYPES, Elements, LargeList
+from kserve_v2.rest.json_tensor import JSON_DTYPES, Elements, LargeList, Texts
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.tensors.json_request import text_or_base64
+from kserve_v2.tensors.strings import flat_bytes
 
 B64 = "b64"
 """The member of an object that stands for bytes."""
@@ -72,10 +73,24 @@ def _ragged(lengths: list[int], sizes: list[int], name: str) -> InvalidArgumentE
     )
 
 
+def flat_texts(elements: Elements, name: str) -> Array:
+    """The elements of a BYTES input, flat: texts, and what `bytes_of` takes. Raises as that."""
+    if isinstance(elements, Texts):
+        return elements.elements
+    if isinstance(elements, LargeList):
+        # Not all are texts, and none is an object: what is wrong is found without going through them.
+        number, wrong = elements.first_not({str})
+        bytes_of(wrong, name, number)
+    return flat_bytes(
+        [
+            each.encode() if type(each) is str else bytes_of(each, name, number)
+            for number, each in enumerate(elements)
+        ]
+    )
+
+
 def bytes_of(element: Any, name: str, number: int) -> bytes:
-    """One element of a BYTES input: a text, an object with base64, or `bytes` in the place of a text."""
-    if isinstance(element, str):
-        return element.encode()
+    """One element of a BYTES input that is no text: an object with base64, or `bytes` in the place of a text."""
     if isinstance(element, bytes):
         return element
     if not isinstance(element, dict):
@@ -92,15 +107,15 @@ def bytes_of(element: Any, name: str, number: int) -> bytes:
     return coded.decoded if isinstance(coded, LongText) else decode_base64(coded, name, number)
 
 
-def writable(array: Array) -> Array:
-    """An array of what orjson can write."""
+def writable(array: Array, element: Callable[[bytes], Any] = text_or_base64) -> Array:
+    """An array of what orjson can write. `element`: what it is given for one of BYTES."""
     if array.dtype in JSON_DTYPES:
         return array
     if array.dtype != BYTES.dtype:
         # FP16 and BF16: each of their values is one of FP32.
         return array.astype(np.float32)
     written = np.empty(array.size, dtype=np.object_)
-    written[:] = [text_or_base64(element) for element in array.reshape(-1)]
+    written[:] = [element(each) for each in array.reshape(-1)]
     return written.reshape(array.shape)
 
 

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory import large_texts
 from kserve_v2.rest.base64_tensor import base64_pieces, encode_base64
 from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8
 from kserve_v2.rest.json_text import check_depth
-from kserve_v2.rest.json_values import B64
-from kserve_v2.rest.large_lists import read_list
+from kserve_v2.rest.json_values import B64, as_lists, writable
+from kserve_v2.rest.large_lists import loaded, read_list
 from kserve_v2.rest.long_texts import GOES_ON, parse_long_texts
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, Room, Slices, any_room, copied
 from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, Array
@@ -94,13 +95,7 @@ def parse_large(
     if not found:
         return None
     yield
-    without = b"".join((*rest, view[behind:]))
-    try:
-        document = orjson.loads(without)
-    except orjson.JSONDecodeError:
-        return None
-    check_depth(document, without)
-    return document if put_back(places(document), found) else None
+    return put_back((*rest, view[behind:]), found, places)
 
 
 def _behind_numbers(text: bytes | bytearray, begin: int) -> int:
@@ -111,13 +106,21 @@ def _behind_numbers(text: bytes | bytearray, begin: int) -> int:
     return max(object_ends if object_ends >= 0 else most, begin + 1)
 
 
-def put_back(places: Iterable[tuple[dict[str, Any], str]], found: dict[str, Any]) -> bool:
-    """Put the lists where their marks stand. Returns whether all of them were in `places`."""
-    for container, key in places:
+def put_back(rest: Iterable[bytes | bytearray | memoryview], found: dict[str, Any], places: Places) -> Any:
+    """The document whose text is the `rest`, with what was `found` in the place of its marks. None for a text that is
+    no JSON, or that has marks elsewhere than in `places`.
+    """
+    text = b"".join(rest)
+    try:
+        document = loaded(text)
+    except (InvalidArgumentError, ValueError):
+        return None
+    check_depth(document, text)
+    for container, key in places(document):
         value = container.get(key)
         if type(value) is str and value in found:
             container[key] = found.pop(value)
-    return not found
+    return None if found else document
 
 
 def slice_rows(numbers: int) -> int:
@@ -152,6 +155,13 @@ TEXTS = InJson(bytes.decode, texts=True, around=None)
 TEXTS_OR_BASE64 = InJson(text_or_base64, texts=True, around=_OBJECT)
 BASE64_OBJECTS = InJson(lambda element: {B64: encode_base64(element)}, texts=False, around=_OBJECT)
 BASE64_TEXTS = InJson(encode_base64, texts=False, around=(b'"', b'"'))
+
+
+def shown(array: Array, name: str, gaps: "Gaps", as_json: InJson = TEXTS_OR_BASE64) -> Slices[Any]:
+    """What stands in a document for an output, or a part of one, in lists in lists. Raises as `written`."""
+    if is_large_value(array):
+        return gaps.gap((yield from written(array, name, as_json)))
+    return as_lists(writable(array, as_json.element))
 
 
 def written(array: Array, name: str, as_json: InJson = TEXTS) -> Slices[list[bytes]]:

@@ -97,7 +97,7 @@ class ModelSignature:
         self.platform = config.platform or config.backend
         self.inputs = {tensor.name: _tensor(tensor) for tensor in config.input}
         self.outputs = {tensor.name: _tensor(tensor) for tensor in config.output}
-        self._required = frozenset(name for name, tensor in self.inputs.items() if not tensor.optional)
+        self.required = frozenset(name for name, tensor in self.inputs.items() if not tensor.optional)
         self.fixed_shapes = all(tensor.fixed for tensor in self.inputs.values())
         # Inputs whose shapes may differ within a batch; see `scheduling.merging`.
         padding = padding_of(config)
@@ -117,7 +117,7 @@ class ModelSignature:
         self.expected_outputs: dict[int, tuple[ExpectedOutput, ...]] = {}
 
     def _fixed_inputs(self) -> dict[str, FixedInput]:
-        if not self._uniform or not self.fixed_shapes or len(self._required) != len(self.inputs):
+        if not self._uniform or not self.fixed_shapes or len(self.required) != len(self.inputs):
             return {}
         first = 1 if self.max_batch_size else 0
         return {
@@ -172,7 +172,7 @@ class ModelSignature:
             if rows:
                 return rows, None
         inputs = request.inputs
-        if len(inputs) != len(self.inputs) or not self._required.issubset(inputs):
+        if len(inputs) != len(self.inputs) or not self.required.issubset(inputs):
             self._check_input_names(request)
         rows = self._check_batch(request) if self.max_batch_size else 1
         for name, array in inputs.items():
@@ -202,11 +202,11 @@ class ModelSignature:
         return rows if rows <= self.max_batch_size and len(inputs) == len(self._checklist) else 0
 
     def _check_input_names(self, request: InferRequest) -> None:
-        got, least, most = request.inputs, len(self._required), len(self.inputs)
+        got, least, most = request.inputs, len(self.required), len(self.inputs)
         for name in got:
             if len(got) <= most and name not in self.inputs:
                 raise self._unexpected_input(name)
-        missing = [name for name in self.inputs if name in self._required and name not in got]
+        missing = [name for name in self.inputs if name in self.required and name not in got]
         if missing or len(got) > most:
             expected = f"expected {most} inputs" if least == most else (
                 f"expected number of inputs between {least} and {most}"

@@ -15,12 +15,12 @@ from kserve_v2.rest.large_json import (
     Gaps,
     InJson,
     is_large,
-    is_large_value,
+    shown,
     slice_rows,
     written,
 )
 from kserve_v2.scheduling.slices import Slices
-from kserve_v2.tensors.datatypes import BYTES, Array
+from kserve_v2.tensors.datatypes import Array
 
 _BYTES_SUFFIX = "_bytes"
 """An output of BYTES whose name ends so is base64, whatever is in it."""
@@ -39,28 +39,13 @@ def encode_predictions(response: InferResponse, *, by_row: bool) -> Slices[Seque
         values[""] = gaps.gap((yield from _rows(arrays)))
     else:
         for name, array in arrays.items():
-            large = is_large_value(array)
-            values[name] = (
-                gaps.gap((yield from written(array, name, _as_json(name))))
-                if large
-                else _as_lists(name, array)
-            )
-    shown = next(iter(values.values())) if len(values) == 1 else values
-    document: dict[str, Any] = {"predictions" if by_row else "outputs": shown}
+            values[name] = yield from shown(array, name, gaps, _as_json(name))
+    value = next(iter(values.values())) if len(values) == 1 else values
+    document: dict[str, Any] = {"predictions" if by_row else "outputs": value}
     if response.parameters:
         # Neither of the two servers has them, but they would be lost.
         document["parameters"] = response.parameters
     return gaps.fill(dumped(document))
-
-
-def _as_lists(name: str, array: Array) -> Any:
-    """As `json_values.as_lists`, of an output as its model has it."""
-    if array.dtype != BYTES.dtype:
-        return as_lists(writable(array))
-    as_json = _as_json(name)
-    written = np.empty(array.size, np.object_)
-    written[:] = [as_json.element(element) for element in array.reshape(-1)]
-    return as_lists(written.reshape(array.shape))
 
 
 def _as_json(name: str) -> InJson:
@@ -90,7 +75,10 @@ def _rows(arrays: Mapping[str, Array]) -> Slices[list[bytes]]:
     parts: list[bytes] = []
     for start in range(0, count, at_once):
         gaps, rows = Gaps(), list[dict[str, Any]]()
-        columns = [_as_lists(name, array[start : start + at_once]) for name, array in arrays.items()]
+        columns = [
+            as_lists(writable(array[start : start + at_once], _as_json(name).element))
+            for name, array in arrays.items()
+        ]
         for row in zip(*columns, strict=True):
             rows.append({})
             for name, value in zip(arrays, row, strict=True):

@@ -16,19 +16,17 @@ from kserve_v2.rest.json_tensor import (
     Elements,
     LargeList,
     Numbers,
-    Texts,
     first_not,
     json_types,
     numbers_array,
     types_of,
 )
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.json_values import B64, LongText, bytes_of, flatten_nested, is_base64
+from kserve_v2.rest.json_values import B64, LongText, flat_texts, flatten_nested, is_base64
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BYTES, Array
-from kserve_v2.tensors.strings import flat_bytes
 
 SIGNATURE = "serving_default"
 """The one that every model has."""
@@ -72,12 +70,14 @@ class Decoded(NamedTuple):
 
 def decode_predict(document: Any, signature: ModelSignature, version: str, manners: Manners) -> Decoded:
     """The request of a parsed body. Raises InvalidArgumentError that names the member, input or instance."""
-    if not isinstance(document, dict):
-        raise InvalidArgumentError("the body of a request must be a JSON object")
-    check_members(document, _MEMBERS, manners)
-    check_signature(document)
+    check_body(document, _MEMBERS, manners)
     request = InferRequest(signature.model_name, {}, version)
-    add_parameters(document, request)
+    parameters = document.get(_PARAMETERS)
+    # They are those of v2: neither of the two servers has any.
+    if parameters is not None and decode_parameters(parameters, request):
+        raise InvalidArgumentError(
+            "parameter 'binary_data_output': answers of the v1 protocol have no binary data; /v2/models/MODEL/infer has"
+        )
     by_row = INSTANCES in document
     if by_row and INPUTS in document:
         raise InvalidArgumentError(
@@ -94,34 +94,23 @@ def decode_predict(document: Any, signature: ModelSignature, version: str, manne
     return Decoded(request, by_row)
 
 
-def check_members(document: Mapping[str, Any], known: frozenset[str], manners: Manners) -> None:
-    """Raise InvalidArgumentError for members that mean nothing, if they are not passed over."""
-    if manners.passes_over_unknown:
-        return
+def check_body(document: Any, known: frozenset[str], manners: Manners) -> None:
+    """Raise InvalidArgumentError for a parsed body that is no object, names a signature that there is not, or has
+    members that are not `known`, which TF Serving passes over.
+    """
+    if not isinstance(document, dict):
+        raise InvalidArgumentError("the body of a request must be a JSON object")
     unknown = [name for name in document if name not in known]
-    if unknown:
+    if unknown and not manners.of_tf_serving:
         raise InvalidArgumentError(
             f"unknown member {', '.join(map(repr, unknown[:8]))}: a request has {', '.join(sorted(known))}"
         )
-
-
-def check_signature(document: Mapping[str, Any]) -> None:
-    """Raise InvalidArgumentError for the name of a signature that there is not."""
     name = document.get(SIGNATURE_NAME, "")
     if not isinstance(name, str):
         raise InvalidArgumentError("'signature_name' key must be a string value.")
     if name not in ("", SIGNATURE):
         raise InvalidArgumentError(
             f'Serving signature name: "{name[:_SHOWN_BYTES]}" not found in signature def; there is "{SIGNATURE}"'
-        )
-
-
-def add_parameters(document: Mapping[str, Any], request: InferRequest) -> None:
-    """Add the parameters of a body, which are those of v2: neither of the two servers has any."""
-    parameters = document.get(_PARAMETERS)
-    if parameters is not None and decode_parameters(parameters, request):
-        raise InvalidArgumentError(
-            "parameter 'binary_data_output': answers of the v1 protocol have no binary data; /v2/models/MODEL/infer has"
         )
 
 
@@ -135,7 +124,8 @@ def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Map
             return instances.values
         instances = parse_json(instances.text)
     if not isinstance(instances, list | LargeList):
-        raise InvalidArgumentError(manners.no_list)
+        text = "Expecting 'instances' to be an list/array"
+        raise InvalidArgumentError(text if manners.of_tf_serving else 'Expected "instances" to be a list')
     if not instances:
         raise InvalidArgumentError("No values in 'instances' array")
     if isinstance(instances, list) and _is_row(instances[0]):
@@ -159,7 +149,6 @@ def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES
     """The values of each input of rows by name. `what` holds them. Raises InvalidArgumentError for a row that has not
     the names that it should have.
     """
-    required = _required(signature)
     first = rows[0].keys() if isinstance(rows[0], dict) else ()
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
@@ -168,7 +157,7 @@ def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES
                 f"Failed to process element: {number} of '{what}' list. It is of type {kind}, and the first one is an "
                 "Object"
             )
-        if row.keys() != first or not required <= row.keys() <= signature.inputs.keys():
+        if row.keys() != first or not fits(row, signature):
             raise InvalidArgumentError(
                 f"Failed to process element: {number} of '{what}' list. JSON object: {_shown(row)} keys must be equal "
                 f"to: {','.join(signature.inputs if row.keys() == first else first)}"
@@ -182,11 +171,7 @@ def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES
 
 def fits(row: Mapping[str, Any], signature: ModelSignature) -> bool:
     """Whether a row has all that a request has to have, and nothing that is no input."""
-    return _required(signature) <= row.keys() <= signature.inputs.keys()
-
-
-def _required(signature: ModelSignature) -> set[str]:
-    return {name for name, tensor in signature.inputs.items() if not tensor.optional}
+    return signature.required <= row.keys() <= signature.inputs.keys()
 
 
 def _named(inputs: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Any]:
@@ -200,11 +185,11 @@ def _named(inputs: Any, signature: ModelSignature, manners: Manners) -> Mapping[
             "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
             f"tensorinfo_map: {', '.join(signature.inputs)}"
         )
-    for name, tensor in signature.inputs.items():
-        if name not in inputs and not tensor.optional:
+    for name in signature.inputs:
+        if name not in inputs and name in signature.required:
             raise InvalidArgumentError(f"Missing named input: {name} in 'inputs' object.")
     unknown = [name for name in inputs if name not in signature.inputs]
-    if unknown and not manners.passes_over_unknown:
+    if unknown and not manners.of_tf_serving:
         raise InvalidArgumentError(
             f"'inputs' object has {', '.join(map(repr, unknown[:8]))}; the inputs of model "
             f"'{signature.model_name}' are {', '.join(signature.inputs)}"
@@ -238,9 +223,7 @@ def _elements(elements: Elements, tensor: TensorSignature) -> Array:
     if datatype is BYTES:
         if not types <= {str, dict}:
             raise _mistyped(elements, {str, dict}, tensor)
-        if isinstance(elements, Texts):
-            return elements.elements
-        return flat_bytes([bytes_of(each, name, number) for number, each in enumerate(elements)])
+        return flat_texts(elements, name)
     wanted = json_types(datatype)
     if not types <= wanted:
         raise _mistyped(elements, wanted, tensor)

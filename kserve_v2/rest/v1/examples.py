@@ -21,8 +21,7 @@ from kserve_v2.rest.v1.codec import (
     EXAMPLES,
     SIGNATURE_NAME,
     Columns,
-    check_members,
-    check_signature,
+    check_body,
     columns_of,
     decode_tensor,
     fits,
@@ -42,10 +41,7 @@ def decode_examples(
     document: Any, verb: str, signature: ModelSignature, output: str, version: str, manners: Manners
 ) -> InferRequest:
     """The request of a parsed body, for that output alone. Raises InvalidArgumentError."""
-    if not isinstance(document, dict):
-        raise InvalidArgumentError("the body of a request must be a JSON object")
-    check_members(document, _MEMBERS, manners)
-    check_signature(document)
+    check_body(document, _MEMBERS, manners)
     examples, context = document.get(EXAMPLES), document.get(_CONTEXT, {})
     if examples is None:
         raise InvalidArgumentError(f"When method is {verb}, key '{EXAMPLES}' is expected and was not found")

@@ -6,7 +6,6 @@ from starlette.exceptions import HTTPException
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError
 from kserve_v2.inference import InferenceService
-from kserve_v2.messages import IndexEntry
 from kserve_v2.rest.endpoint import names_version
 from kserve_v2.rest.openapi import documented
 from kserve_v2.rest.v1.flavours import Manners
@@ -31,11 +30,17 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
     @app.get("/v1/models/{model_name:model}/labels/{version}", include_in_schema=False)
     async def status(model_name: str, version: str = "") -> Response:
         """Whether a model answers, and the state of each of its versions."""
-        entries = _entries(service, manners, model_name, version)
+        _check_version(version)
+        known = service.versions(model_name, version)
+        # Raises NotFoundError for a label that a known model does not have.
+        number = str(service.manager.version_number(model_name, version)) if version and known else ""
+        entries = [entry for entry in known if entry.version and number in ("", entry.version)]
         if not entries and not await service.is_on_demand(model_name):
-            raise _unknown(service, manners, model_name, version)
+            reasons = "; ".join(entry.reason for entry in known if entry.reason and not entry.version)
+            why = f" It could not be loaded: {reasons}" if reasons else ""
+            raise NotFoundError(manners.unknown_status(model_name, version) + why)
         states = {"model_version_status": version_status(entries)}
-        if manners.states_alone:
+        if manners.of_tf_serving:
             return json_response(states)
         if await service.model_says_ready(model_name, version):
             return json_response({"name": model_name, "ready": True, **states})
@@ -54,7 +59,13 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
 
         return await service.loaded(found)
 
-    if not manners.malformed_path:
+    if manners.of_tf_serving:
+
+        @app.api_route("/v1/{path:path}", methods=["GET", "POST"], include_in_schema=False)
+        async def malformed(path: str, request: Request) -> Response:
+            raise InvalidArgumentError(f"Malformed request: {request.method} /v1/{path}")
+
+    else:
 
         @app.post("/v1/models/{model_name:model}:{verb}", include_in_schema=False)
         @app.post("/v1/models/{model_name:model}/versions/{version}:{verb}", include_in_schema=False)
@@ -62,31 +73,7 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
         async def unknown_verb(model_name: str, verb: str, version: str = "") -> Response:
             raise NotFoundError(f"no model is asked by ':{verb}': expected one of {', '.join(_VERBS)}")
 
-    if manners.malformed_path:
-
-        @app.api_route("/v1/{path:path}", methods=["GET", "POST"], include_in_schema=False)
-        async def malformed(path: str, request: Request) -> Response:
-            raise InvalidArgumentError(f"Malformed request: {request.method} /v1/{path}")
-
 
 def _check_version(version: str) -> None:
     if version and not names_version(version):
         raise HTTPException(404)
-
-
-def _entries(service: InferenceService, manners: Manners, model_name: str, version: str) -> list[IndexEntry]:
-    """The versions of a model that are asked for. Raises NotFoundError for a label that a known model does not have."""
-    _check_version(version)
-    found = service.versions(model_name, version)
-    if version and found:
-        number = str(service.manager.version_number(model_name, version))
-        return [entry for entry in found if entry.version == number]
-    return [entry for entry in found if entry.version]
-
-
-def _unknown(service: InferenceService, manners: Manners, model_name: str, version: str) -> NotFoundError:
-    reasons = "; ".join(
-        entry.reason for entry in service.versions(model_name, version) if entry.reason and not entry.version
-    )
-    why = f" It could not be loaded: {reasons}" if reasons else ""
-    return NotFoundError(manners.unknown_status(model_name, version) + why)
