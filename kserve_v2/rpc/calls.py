@@ -1,10 +1,10 @@
-"""RPCs as data: what a server answers, free of any transport. `grpcio` and `transport` are two that serve them."""
+"""RPCs as data: what a server answers, free of any transport. `grpcio` and `transport` are two that serve them; `typed`
+makes some whose requests and answers are messages, and no bytes.
+"""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from google.protobuf.message import Message
+from typing import Protocol
 
 from kserve_v2.errors import ServingError
 from kserve_v2.scheduling.replies import OneOutcome
@@ -45,33 +45,30 @@ class Asked(OneOutcome):
     on_answer: OnAnswer
 
 
+def none_recalled(_: Serialized) -> None:
+    """For an RPC that has to know about each call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Direct:
-    """One message each way, without a task. `start` takes the request's bytes and returns the answer, or the request
-    that is under way. `recall` does the same for a request that is like an earlier one, without asking about the call;
-    None if it is not, and then nothing has happened. Both raise ServingError.
+    """One message each way. `start` takes the request's bytes and returns the answer, or the request that is under way.
+    `recall` does the same for a request that is like an earlier one, without asking about the call; None if it is not,
+    and then nothing has happened. Both raise ServingError. `keeps_message`: the message stays in memory until the
+    answer is there, and nobody else counts it.
     """
 
     path: str
     start: Callable[[Serialized, Context], Parts | Asked]
-    recall: Callable[[Serialized], Parts | Asked | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Unary:
-    """One message each way. `answer` raises ServingError for another status than OK; so do the others."""
-
-    path: str
-    request_type: type[Message]
-    answer: Callable[[Any, Context], Awaitable[Message]]
+    recall: Callable[[Serialized], Parts | Asked | None] = none_recalled
+    keeps_message: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """Any number of messages each way, in bytes; `typed` makes some of messages."""
+    """Any number of messages each way. `answer` raises ServingError for another status than OK."""
 
     path: str
     answer: Callable[[AsyncIterator[Serialized], Context], AsyncIterator[Parts]]
 
 
-Rpc = Direct | Unary | Streaming
+Rpc = Direct | Streaming

@@ -10,14 +10,14 @@ import grpc
 from kserve_v2.errors import ServingError
 from kserve_v2.net.tls import PemFiles
 from kserve_v2.net.unix_socket import PREFIX, UnixPath, unix_path
-from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc, Unary
+from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc
 from kserve_v2.rpc.options import (
     COMPRESSION_LEVELS,
     MAX_CONCURRENT_STREAMS,
     MAX_METADATA_BYTES,
     GrpcOptions,
 )
-from kserve_v2.rpc.status import StatusCode, parse, retry_pushback, status_of
+from kserve_v2.rpc.status import StatusCode, retry_pushback, status_of
 
 logger = logging.getLogger(__name__)
 
@@ -157,8 +157,6 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in
 def _handler(rpc: Rpc) -> "grpc.RpcMethodHandler[Any, Any]":
     if isinstance(rpc, Direct):
         return grpc.unary_unary_rpc_method_handler(_direct(rpc))
-    if isinstance(rpc, Unary):
-        return grpc.unary_unary_rpc_method_handler(_unary(rpc))
     return grpc.stream_stream_rpc_method_handler(_streaming(rpc.answer))
 
 
@@ -231,19 +229,6 @@ async def _outcome(asked: Asked, context: _Context) -> Parts | ServingError:
         context.left = True
         asked.give_up()
         raise
-
-
-def _unary(rpc: Unary) -> Any:
-    async def call(message: bytes, context: _ServicerContext) -> bytes:
-        answer: Parts | Exception
-        try:
-            response = await rpc.answer(parse(message, rpc.request_type), _Context(context))
-            answer = (response.SerializeToString(),)
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            answer = error
-        return await _sent(answer, context)
-
-    return call
 
 
 def _streaming(answer: Callable[[Any, Context], AsyncIterator[Parts]]) -> Any:

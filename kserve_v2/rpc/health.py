@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 from kserve_v2._generated import health_pb2 as pb
 from kserve_v2.inference import InferenceService
-from kserve_v2.rpc.calls import Context, Rpc, Unary
-from kserve_v2.rpc.typed import server_streaming
+from kserve_v2.rpc.calls import Context, Rpc
+from kserve_v2.rpc.typed import server_streaming, unary
 
 SERVICE_NAME = "grpc.health.v1.Health"
 
@@ -27,7 +27,7 @@ def health_rpcs(service: InferenceService) -> tuple[Rpc, ...]:
             yield _status(ready)
 
     return (
-        Unary(f"/{SERVICE_NAME}/Check", pb.HealthCheckRequest, check),
+        unary(f"/{SERVICE_NAME}/Check", pb.HealthCheckRequest, check),
         server_streaming(f"/{SERVICE_NAME}/Watch", pb.HealthCheckRequest, watch),
     )
 

@@ -10,7 +10,7 @@ from kserve_v2.forms import Forms
 from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import Share
-from kserve_v2.messages import InferResponse
+from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rpc.answer import AnswerEncoder, is_long
 from kserve_v2.rpc.calls import Asked, Context, Parts, Serialized
@@ -25,6 +25,7 @@ from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
 from kserve_v2.scheduling.slices import LARGE_BYTES, Slicer, Slices, Work
 from kserve_v2.scheduling.target import Ticket
+from kserve_v2.tracing.trace import Trace
 
 
 class ModelInfer:
@@ -35,14 +36,28 @@ class ModelInfer:
         self._tracer = service.tracer
         self._log_access = access_log_enabled()
         self._recurring: Forms[None] = Forms()
-        self._encoder = AnswerEncoder()
+        self.encoder = AnswerEncoder()
         self._unused: _Asked | None = None
         self._slicer = service.slicer
 
     def recall(self, data: Serialized) -> Parts | Asked | None:
         """A request that has the form of an earlier one. None also where requests are traced or logged."""
-        if self._tracer.on or self._log_access:
+        found = None if self._tracer.on or self._log_access else self.recognised(data)
+        if found is None:
             return None
+        model, request = found
+        # Nearly all small requests are answered at once: then the reply is not used, and serves the next one.
+        asked = self._unused or _Asked(self.encoder, self._slicer, WHOLE, None)
+        answered = model.submit(request, asked)
+        if isinstance(answered, InferResponse) and not is_long(answered, WHOLE):
+            self._unused = asked
+            return self.encoder.encode(answered, WHOLE, model.labels, batched=model.batched)
+        self._unused = None
+        asked.model = model
+        return asked.go_on(answered)
+
+    def recognised(self, data: Serialized) -> tuple[LoadedModel, InferRequest] | None:
+        """A request that has the form of an earlier one, checked, and the model that answers it, once."""
         found = self._recurring.find(key_of(data), data)
         if found is None:
             return None
@@ -50,20 +65,10 @@ class ModelInfer:
         try:
             # A model with the form's signature is not decoupled: forms of decoupled models are never noted.
             model = self._service.acquire(request.model_name, request.model_version)
-        except NotLoadedError:
-            # The model was loaded, and is to be loaded again.
+        except ServingError:
+            # Perhaps it is to be loaded again; else it is refused when it is read in full.
             return None
-        if model.signature is not form.signature:
-            return None
-        # Nearly all small requests are answered at once: then the reply is not used, and serves the next one.
-        asked = self._unused or _Asked(self._encoder, self._slicer, WHOLE, None)
-        answered = model.submit(request, asked)
-        if isinstance(answered, InferResponse) and not is_long(answered, WHOLE):
-            self._unused = asked
-            return self._encoder.encode(answered, WHOLE, model.labels, batched=model.batched)
-        self._unused = None
-        asked.model = model
-        return asked.go_on(answered)
+        return (model, request) if model.signature is form.signature else None
 
     def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """Any request."""
@@ -96,27 +101,43 @@ class ModelInfer:
             raise
         except NotLoadedError as error:
             demand = self._service.demand(error.model_name, len(received.data))
-            return Demanded(demand, partial(self._ask_loaded, received, context, observer))
+            return _Demanded(demand, partial(self._ask_loaded, received, context, observer))
 
     def _ask(self, received: Received, context: Context, observer: Observer | None) -> Parts | Asked:
-        data, message, raw, typed = received
         # From here to the scheduler nothing awaits, so the model cannot be unloaded in between.
-        model = self._service.acquire(message.model_name, message.model_version)
-        verbatim = model.signature.verbatim
-        if model.decoupled and not verbatim:
+        model = self._service.acquire(received.message.model_name, received.message.model_version)
+        if model.decoupled and not model.signature.verbatim:
             raise UnsupportedError("ModelInfer RPC doesn't support models with decoupled transaction policy")
-        request, forms = decode_request(message, self._service.shared_memory, raw, typed)
-        if verbatim:
-            request.packed = pack(message, context.metadata)
-        if model.splits:
-            model = self._service.route(model, request, context.metadata)
-        if observer is not None and observer.trace is not None:
-            model.begin_trace(request, observer.trace)
-        model = self._service.check(model, request)
-        note(self._recurring, data, message, request, model.signature)
-        asked = _Asked(self._encoder, self._slicer, forms, observer)
+        trace = None if observer is None else observer.trace
+        model, request, forms = self.checked(model, received, context, trace)
+        asked = _Asked(self.encoder, self._slicer, forms, observer)
         asked.model = model
         return asked.go_on(model.submit(request, asked))
+
+    def checked(
+        self,
+        model: LoadedModel,
+        received: Received,
+        context: Context,
+        trace: Trace | None,
+        *,
+        stream: bool = False,
+    ) -> tuple[LoadedModel, InferRequest, OutputForms]:
+        """A request to an acquired model, decoded and checked, and what answers it. `stream`: its client takes any
+        number of answers. Raises ServingError.
+        """
+        data, message, raw, typed = received
+        request, forms = decode_request(message, self._service.shared_memory, raw, typed)
+        if model.signature.verbatim:
+            request.packed = pack(message, context.metadata, stream=stream)
+        if model.splits:
+            model = self._service.route(model, request, context.metadata)
+        if trace is not None:
+            model.begin_trace(request, trace)
+        model = self._service.check(model, request)
+        if not model.decoupled:
+            note(self._recurring, data, message, request, model.signature)
+        return model, request, forms
 
 
 class _Later(Asked):
@@ -186,7 +207,7 @@ class Sliced(_Later):
             return self.elsewhere()
 
 
-class Demanded(_Later):
+class _Demanded(_Later):
     """A request whose model is being loaded for it."""
 
     __slots__ = ()
@@ -215,15 +236,13 @@ class _Asked(Asked):
 
     def take(self, outcome: Outcome) -> None:
         """Encode the outcome and send it."""
-        if isinstance(outcome, InferResponse) and is_long(outcome, self._forms):
-            self._write(outcome)
-            return
-        answer: Parts | ServingError
+        answer: Parts | Asked | ServingError
         try:
-            answer = outcome if isinstance(outcome, ServingError) else self._encode(outcome)
+            answer = outcome if isinstance(outcome, ServingError) else self.go_on(outcome)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             answer = known(error)
-        self.on_answer(answer)
+        if not isinstance(answer, Asked):
+            self.on_answer(answer)
 
     def go_on(self, submitted: InferResponse | Ticket) -> "Parts | Asked":
         """The message that answers, if there is an answer and it is soon written; else itself. Raises what is wrong
@@ -232,24 +251,14 @@ class _Asked(Asked):
         if not isinstance(submitted, InferResponse):
             self.ticket = submitted
             return self
-        if is_long(submitted, self._forms):
-            self._write(submitted)
-            return self
-        return self._encode(submitted)
-
-    def _encode(self, response: InferResponse) -> Parts:
-        model = self.model
+        model, forms, encoder = self.model, self._forms, self._encoder
         if self._observer is not None:
-            self._observer.executed(response)
-        return self._encoder.encode(response, self._forms, model.labels, batched=model.batched)
-
-    def _write(self, response: InferResponse) -> None:
-        """Encode an answer in slices, and send it."""
-        model = self.model
-        if self._observer is not None:
-            self._observer.executed(response)
-        slices = self._encoder.encode_in_slices(response, self._forms, model.labels, batched=model.batched)
+            self._observer.executed(submitted)
+        if not is_long(submitted, forms):
+            return encoder.encode(submitted, forms, model.labels, batched=model.batched)
+        slices = encoder.encode_in_slices(submitted, forms, model.labels, batched=model.batched)
         self._writing = self._slicer.begin(slices, self._written)
+        return self
 
     def give_up(self) -> None:
         """See `OneOutcome`."""

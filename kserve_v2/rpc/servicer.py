@@ -5,11 +5,12 @@ from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.uploads.names import PREFIX, shown
-from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming, Unary
+from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming
 from kserve_v2.rpc.infer import ModelInfer
 from kserve_v2.rpc.settings import settings_rpcs
 from kserve_v2.rpc.shared_memory import shared_memory_rpcs
 from kserve_v2.rpc.stream import ModelStreamInfer
+from kserve_v2.rpc.typed import unary
 from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
 from kserve_v2.scheduling.slices import mapped
 
@@ -29,16 +30,16 @@ class InferenceServicer:
         return (
             Direct(f"{path}ModelInfer", infer.start, infer.recall),
             Streaming(f"{path}ModelStreamInfer", ModelStreamInfer(self._service).answer),
-            Unary(f"{path}ServerLive", pb.ServerLiveRequest, self.server_live),
-            Unary(f"{path}ServerReady", pb.ServerReadyRequest, self.server_ready),
-            Unary(f"{path}ModelReady", pb.ModelReadyRequest, self.model_ready),
-            Unary(f"{path}ServerMetadata", pb.ServerMetadataRequest, self.server_metadata),
-            Unary(f"{path}ModelMetadata", pb.ModelMetadataRequest, self.model_metadata),
-            Unary(f"{path}ModelConfig", pb.ModelConfigRequest, self.model_config),
-            Unary(f"{path}ModelStatistics", pb.ModelStatisticsRequest, self.model_statistics),
-            Unary(f"{path}RepositoryIndex", pb.RepositoryIndexRequest, self.repository_index),
-            Unary(f"{path}RepositoryModelLoad", pb.RepositoryModelLoadRequest, self.repository_model_load),
-            Unary(
+            unary(f"{path}ServerLive", pb.ServerLiveRequest, self.server_live),
+            unary(f"{path}ServerReady", pb.ServerReadyRequest, self.server_ready),
+            unary(f"{path}ModelReady", pb.ModelReadyRequest, self.model_ready),
+            unary(f"{path}ServerMetadata", pb.ServerMetadataRequest, self.server_metadata),
+            unary(f"{path}ModelMetadata", pb.ModelMetadataRequest, self.model_metadata),
+            unary(f"{path}ModelConfig", pb.ModelConfigRequest, self.model_config),
+            unary(f"{path}ModelStatistics", pb.ModelStatisticsRequest, self.model_statistics),
+            unary(f"{path}RepositoryIndex", pb.RepositoryIndexRequest, self.repository_index),
+            unary(f"{path}RepositoryModelLoad", pb.RepositoryModelLoadRequest, self.repository_model_load),
+            unary(
                 f"{path}RepositoryModelUnload", pb.RepositoryModelUnloadRequest, self.repository_model_unload
             ),
             *settings_rpcs(self._service, path),

@@ -7,11 +7,12 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.settings import LogChanges, LogSettings, read_log_changes
-from kserve_v2.rpc.calls import Context, Unary
+from kserve_v2.rpc.calls import Context, Rpc
+from kserve_v2.rpc.typed import unary
 from kserve_v2.tracing.settings import read_changes
 
 
-def settings_rpcs(service: InferenceService, path: str) -> tuple[Unary, ...]:
+def settings_rpcs(service: InferenceService, path: str) -> tuple[Rpc, ...]:
     """Both RPCs, below the path of their service. A request without settings only asks."""
 
     async def trace_setting(request: pb.TraceSettingRequest, context: Context) -> pb.TraceSettingResponse:
@@ -33,8 +34,8 @@ def settings_rpcs(service: InferenceService, path: str) -> tuple[Unary, ...]:
         return _log_view(await service.update_log_settings(changes) if changes else service.log_settings())
 
     return (
-        Unary(f"{path}TraceSetting", pb.TraceSettingRequest, trace_setting),
-        Unary(f"{path}LogSettings", pb.LogSettingsRequest, log_settings),
+        unary(f"{path}TraceSetting", pb.TraceSettingRequest, trace_setting),
+        unary(f"{path}LogSettings", pb.LogSettingsRequest, log_settings),
     )
 
 

@@ -10,7 +10,8 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.regions import CudaRegions, RegionPart, SharedMemoryRegions, region_alone, size_missing
-from kserve_v2.rpc.calls import Context, Unary
+from kserve_v2.rpc.calls import Context, Rpc
+from kserve_v2.rpc.typed import unary
 
 REGION = "shared_memory_region"
 """The parameter that says in which region a tensor lies."""
@@ -19,7 +20,7 @@ _OFFSET = "shared_memory_offset"
 _BYTE_SIZE = "shared_memory_byte_size"
 
 
-def shared_memory_rpcs(service: InferenceService, path: str) -> tuple[Unary, ...]:
+def shared_memory_rpcs(service: InferenceService, path: str) -> tuple[Rpc, ...]:
     """The RPCs of both kinds of regions, below the path of their service."""
     system = service.shared_memory
     cuda = system.cuda
@@ -38,7 +39,7 @@ def shared_memory_rpcs(service: InferenceService, path: str) -> tuple[Unary, ...
 
 def _rpcs(
     path: str, kind: str, regions: SharedMemoryRegions | CudaRegions, register: Callable[[Any], None]
-) -> Iterator[Unary]:
+) -> Iterator[Rpc]:
     """The RPCs of one kind. Their messages have the same fields, but for what a region is registered by."""
 
     def status(request: Any) -> dict[str, Any]:
@@ -56,14 +57,14 @@ def _rpcs(
     yield _rpc(path, f"{prefix}Unregister", unregister)
 
 
-def _rpc(path: str, name: str, act: Callable[[Any], dict[str, Any] | None]) -> Unary:
+def _rpc(path: str, name: str, act: Callable[[Any], dict[str, Any] | None]) -> Rpc:
     """`act` takes the request, and returns the fields of the answer, if that has any."""
 
     async def answer(request: Any, _: Context) -> Message:
         made: Message = getattr(pb, f"{name}Response")(**(act(request) or {}))
         return made
 
-    return Unary(f"{path}{name}", getattr(pb, f"{name}Request"), answer)
+    return unary(f"{path}{name}", getattr(pb, f"{name}Request"), answer)
 
 
 def region_part(

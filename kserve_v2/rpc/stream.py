@@ -6,29 +6,26 @@ error is a message and never ends the stream, unless the client has asked for th
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import NotLoadedError, ServingError
-from kserve_v2.forms import Forms
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.inflight import COUNTED_BYTES, Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rpc import wire
-from kserve_v2.rpc.answer import AnswerEncoder, is_long
+from kserve_v2.rpc.answer import is_long
 from kserve_v2.rpc.calls import Context, Parts, Serialized
-from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms, decode_request
+from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms
+from kserve_v2.rpc.infer import ModelInfer
 from kserve_v2.rpc.large import receive_large
 from kserve_v2.rpc.received import Received, receive
-from kserve_v2.rpc.recurring import key_of, note
 from kserve_v2.rpc.status import known
 from kserve_v2.rpc.traces import begin_trace, text_metadata
-from kserve_v2.rpc.verbatim import pack
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, stream
 from kserve_v2.scheduling.slices import LARGE_BYTES, Slices, Work
 from kserve_v2.tracing.trace import Trace
@@ -66,8 +63,7 @@ class ModelStreamInfer:
 
     def __init__(self, service: InferenceService) -> None:
         self.service = service
-        self.recurring: Forms[None] = Forms()
-        self.encoder = AnswerEncoder()
+        self.infer = ModelInfer(service)
 
     def answer(self, messages: AsyncIterator[Serialized], context: Context) -> AsyncGenerator[Parts, None]:
         """The messages to send, until the client has sent its last request and all are answered."""
@@ -117,7 +113,7 @@ class _Stream:
         self._rpc = rpc
         self._service = rpc.service
         self._tracer = rpc.service.tracer
-        self._headers = context.metadata
+        self._context = context
         self._metadata = text_metadata(context)
         self._errors_end_stream = self._metadata.get(ERRORS_END_STREAM) == "true"
         # What is to be sent (None: the end of the stream), and what to call when it is sent.
@@ -230,8 +226,8 @@ class _Stream:
                     await self._await_place(len(data))
                 self._under_way += 1
                 try:
-                    if not self._begin_like_another(data) and (waiting := self._begin(data, group)):
-                        await waiting
+                    if not self._begin_like_another(data):
+                        await self._begin(data, group)
                 except ServingError as error:
                     return error
                 # An idle stream must not keep its last request alive.
@@ -259,89 +255,56 @@ class _Stream:
 
     def _begin_like_another(self, data: Serialized) -> bool:
         """Begin a request that has the form of an earlier one. False: it has not, or is to be traced."""
-        found = None if self._tracer.on else self._rpc.recurring.find(key_of(data), data)
+        found = None if self._tracer.on else self._rpc.infer.recognised(data)
         if found is None:
             return False
-        form, request = found
-        try:
-            # A model with the form's signature is not decoupled: forms of decoupled models are never noted.
-            model = self._service.acquire(request.model_name, request.model_version)
-        except ServingError:
-            return False
-        if model.signature is not form.signature:
-            return False
-        self._infer(model, request, WHOLE, None, len(data))
+        self._infer(*found, WHOLE, None, len(data))
         return True
 
-    def _begin(self, data: Serialized, group: asyncio.TaskGroup) -> Coroutine[Any, Any, None] | None:
-        """Begin any request. Raises the error of a message that is none. What is returned is to be awaited before the
-        next one: its model has to be loaded first, and those behind it may belong to the same sequence.
+    async def _begin(self, data: Serialized, group: asyncio.TaskGroup) -> None:
+        """Begin any request, once it is read, and its model is loaded: those behind it may belong to the same sequence.
+        Raises the error of a message that is none.
         """
-        if len(data) < LARGE_BYTES:
-            return self._begin_received(receive(data), group)
         share = Share(self._inflight)
-        received = receive_large(data, share.hold_if_room)
+        received = receive(data) if len(data) < LARGE_BYTES else receive_large(data, share.hold_if_room)
         if isinstance(received, Received):
-            return self._begin_received(received, group)
-        return self._begin_in_slices(received, share, len(data), group)
-
-    async def _begin_in_slices(
-        self, slices: Slices[Received], share: Share, size: int, group: asyncio.TaskGroup
-    ) -> None:
-        """As `_begin`, of a message of that size."""
-        share.hold(size)
+            await self._begin_received(received, group)
+            return
+        share.hold(len(data))
         try:
-            received = await self._service.slicer.finish(slices)
+            received = await self._service.slicer.finish(received)
         finally:
             share.give_back()
         # It was there before the slices began.
         with Carrying(GIVEN):
-            waiting = self._begin_received(received, group)
-        if waiting is not None:
-            await waiting
+            await self._begin_received(received, group)
 
-    def _begin_received(
-        self, received: Received, group: asyncio.TaskGroup
-    ) -> Coroutine[Any, Any, None] | None:
+    async def _begin_received(self, received: Received, group: asyncio.TaskGroup) -> None:
         message = received.message
         trace = begin_trace(self._tracer, message.model_name, self._metadata) if self._tracer.on else None
         try:
             self._ask(received, trace, group)
         except NotLoadedError as error:
-            return self._ask_later(error.model_name, received, trace, group)
-        return None
-
-    async def _ask_later(
-        self,
-        model_name: str,
-        received: Received,
-        trace: Trace | None,
-        group: asyncio.TaskGroup,
-    ) -> None:
-        """As `_ask`, when the model is loaded."""
+            name = error.model_name
+        else:
+            return
         try:
-            await self._service.demand(model_name, len(received.data))
+            await self._service.demand(name, len(received.data))
             await self._service.loaded(lambda: self._ask(received, trace, group))
         except ServingError as error:
-            self._refuse(received.message.id, error, trace, in_order=True)
+            self._refuse(message.id, error, trace, in_order=True)
 
     def _ask(self, received: Received, trace: Trace | None, group: asyncio.TaskGroup) -> None:
         """Begin a request. With a NotLoadedError, nothing has happened."""
-        data, message, raw, typed = received
+        message, size = received.message, len(received.data)
         model: LoadedModel | None = None
         try:
             # From here to the scheduler nothing awaits, so the model cannot be unloaded in between. (A task begins in
             # the next turn of the loop, and an unload takes several turns.)
             model = self._service.acquire(message.model_name, message.model_version)
-            request, forms = decode_request(message, self._service.shared_memory, raw, typed)
-            if model.signature.verbatim:
-                request.packed = pack(message, self._headers, stream=True)
-            if model.splits:
-                model = self._service.route(model, request, self._headers)
-            wants_final = _wants_empty_final(message)
-            if trace is not None:
-                model.begin_trace(request, trace)
-            model = self._service.check(model, request)
+            model, request, forms = self._rpc.infer.checked(
+                model, received, self._context, trace, stream=True
+            )
         except NotLoadedError:
             raise
         except ServingError as error:
@@ -352,12 +315,11 @@ class _Stream:
             raise
         if model.decoupled:
             turn = _Turn(self, trace)
-            self._hold_request(len(data), turn)
-            task = group.create_task(self._stream(model, request, forms, turn, wants_final))
+            self._hold_request(size, turn)
+            task = group.create_task(self._stream(model, request, forms, turn, _wants_empty_final(message)))
             task.add_done_callback(lambda _: self._finish(trace))
         else:
-            note(self._rpc.recurring, data, message, request, model.signature)
-            self._infer(model, request, forms, trace, len(data))
+            self._infer(model, request, forms, trace, size)
 
     def _hold_request(self, size: int, turn: _Turn) -> None:
         """A request is under way that came in a large message. Its tensors are counted where it waits for its model."""
@@ -445,13 +407,13 @@ class _Stream:
     def _encode(
         self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes, turn: _Turn
     ) -> Parts:
-        parts = self._rpc.encoder.encode(response, forms, model.labels, batched=model.batched)
+        parts = self._rpc.infer.encoder.encode(response, forms, model.labels, batched=model.batched)
         return self._framed(parts, final, turn)
 
     def _encode_in_slices(
         self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes, turn: _Turn
     ) -> Slices[Parts]:
-        parts = yield from self._rpc.encoder.encode_in_slices(
+        parts = yield from self._rpc.infer.encoder.encode_in_slices(
             response, forms, model.labels, batched=model.batched
         )
         return self._framed(parts, final, turn)

@@ -1,14 +1,48 @@
-"""RPCs with streams that are written in messages, as they are served: in bytes."""
+"""RPCs that are written in messages, as they are served: in bytes."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
 
 from kserve_v2.errors import ServingError, UnsupportedError
-from kserve_v2.rpc.calls import Context, Parts, Serialized, Streaming
-from kserve_v2.rpc.status import parse
+from kserve_v2.rpc.calls import Asked, Context, Direct, Parts, Serialized, Streaming
+from kserve_v2.rpc.status import known, parse
+
+
+def unary(
+    path: str, request_type: type[Message], answer: Callable[[Any, Context], Awaitable[Message]]
+) -> Direct:
+    """An RPC whose `answer` takes a message and returns one, in a task of its own."""
+
+    def start(data: Serialized, context: Context) -> Asked:
+        return _Made(partial(answer, parse(data, request_type), context))
+
+    return Direct(path, start, keeps_message=True)
+
+
+class _Made(Asked):
+    """An answer that is being made."""
+
+    __slots__ = ("_task",)
+
+    def __init__(self, answer: Callable[[], Awaitable[Message]]) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._make(answer))
+
+    def give_up(self) -> None:
+        """See `OneOutcome`."""
+        self._task.cancel()
+
+    async def _make(self, answer: Callable[[], Awaitable[Message]]) -> None:
+        made: Parts | ServingError
+        try:
+            made = ((await answer()).SerializeToString(),)
+        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+            made = known(error)
+        self.on_answer(made)
 
 
 def streaming(
@@ -20,25 +54,17 @@ def streaming(
     answered.
     """
 
+    async def requests(messages: AsyncIterator[Serialized]) -> AsyncIterator[Message]:
+        async for message in messages:
+            yield parse(message, request_type)
+
     async def answer_in_bytes(
         messages: AsyncIterator[Serialized], context: Context
     ) -> AsyncGenerator[Parts, None]:
-        unreadable: list[ServingError] = []
-
-        async def requests() -> AsyncIterator[Message]:
-            async for message in messages:
-                try:
-                    request = parse(message, request_type)
-                except ServingError as error:
-                    unreadable.append(error)
-                    return
-                yield request
-
-        async with aclosing(_in_bytes(answer(requests(), context))) as answers:
-            async for parts in answers:
-                yield parts
-        if unreadable:
-            raise unreadable[0]
+        answers: Any = answer(requests(messages), context)
+        async with aclosing(answers):
+            async for each in answers:
+                yield (each.SerializeToString(),)
 
     return Streaming(path, answer_in_bytes)
 
@@ -48,25 +74,17 @@ def server_streaming(
 ) -> Streaming:
     """An RPC whose `answer` takes the one message of a call, and yields messages."""
 
-    async def answer_one(
-        messages: AsyncIterator[Serialized], context: Context
-    ) -> AsyncGenerator[Parts, None]:
-        found: list[Serialized] = []
-        async for message in messages:
+    async def answer_one(requests: AsyncIterator[Any], context: Context) -> AsyncIterator[Message]:
+        found: list[Any] = []
+        async for request in requests:
             if found:
                 raise UnsupportedError("this method takes one message")
-            found.append(message)
+            found.append(request)
         if not found:
             raise UnsupportedError("this method takes one message, but none was sent")
-        async with aclosing(_in_bytes(answer(parse(found.pop(), request_type), context))) as answers:
-            async for parts in answers:
-                yield parts
+        answers: Any = answer(found.pop(), context)
+        async with aclosing(answers):
+            async for each in answers:
+                yield each
 
-    return Streaming(path, answer_one)
-
-
-async def _in_bytes(answers: Any) -> AsyncGenerator[Parts, None]:
-    """`answers`, an async generator of messages, serialized."""
-    async with aclosing(answers):
-        async for answer in answers:
-            yield (answer.SerializeToString(),)
+    return streaming(path, request_type, answer_one)

@@ -5,10 +5,10 @@ from contextlib import aclosing
 
 from kserve_v2._generated import torchserve_inference_pb2 as pb
 from kserve_v2.logs.log import Access, access_log_enabled
-from kserve_v2.rpc.calls import Context, Rpc, Unary
+from kserve_v2.rpc.calls import Context, Rpc
 from kserve_v2.rpc.status import status_of
 from kserve_v2.rpc.traces import Observer
-from kserve_v2.rpc.typed import server_streaming, streaming
+from kserve_v2.rpc.typed import server_streaming, streaming, unary
 from kserve_v2.torchserve.rows import Field, Row
 from kserve_v2.torchserve_api.errors import TorchServeError, bad_request, json_body
 from kserve_v2.torchserve_api.grpc_errors import grpc_error
@@ -45,8 +45,8 @@ class InferenceServicer:
         """All of the service."""
         path = f"/{SERVICE_NAME}"
         return (
-            Unary(f"{path}/Ping", pb.PingRequest, self.ping),
-            Unary(f"{path}/Predictions", pb.PredictionsRequest, self.predict),
+            unary(f"{path}/Ping", pb.PingRequest, self.ping),
+            unary(f"{path}/Predictions", pb.PredictionsRequest, self.predict),
             server_streaming(f"{path}/StreamPredictions", pb.PredictionsRequest, self.stream),
             streaming(f"{path}/StreamPredictions2", pb.PredictionsRequest, self.stream_both),
         )

@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from kserve_v2._generated import torchserve_management_pb2 as pb
-from kserve_v2.rpc.calls import Context, Rpc, Unary
+from kserve_v2.rpc.calls import Context, Rpc
+from kserve_v2.rpc.typed import unary
 from kserve_v2.torchserve_api.errors import TorchServeError, json_body, method_not_allowed
 from kserve_v2.torchserve_api.grpc_errors import grpc_error
 from kserve_v2.torchserve_api.grpc_inference import check_token
@@ -33,7 +34,7 @@ class ManagementServicer:
             self._rpc("UnregisterModel", pb.UnregisterModelRequest, self._unregister),
         )
 
-    def _rpc(self, name: str, request_type: Any, answer: Callable[[Any], Awaitable[str]]) -> Unary:
+    def _rpc(self, name: str, request_type: Any, answer: Callable[[Any], Awaitable[str]]) -> Rpc:
         async def answered(request: Any, context: Context) -> pb.ManagementResponse:
             check_token(self._tokens, Api.MANAGEMENT, context)
             try:
@@ -41,7 +42,7 @@ class ManagementServicer:
             except TorchServeError as error:
                 raise grpc_error(error) from None
 
-        return Unary(f"/{SERVICE_NAME}/{name}", request_type, answered)
+        return unary(f"/{SERVICE_NAME}/{name}", request_type, answered)
 
     async def _describe(self, request: pb.DescribeModelRequest) -> str:
         return _text(

@@ -22,11 +22,10 @@ from kserve_v2.rpc.calls import (
     Parts,
     Rpc,
     Serialized,
-    Unary,
 )
 from kserve_v2.rpc.grpcio_server import GrpcioServer
 from kserve_v2.rpc.options import GrpcOptions
-from kserve_v2.rpc.typed import server_streaming, streaming
+from kserve_v2.rpc.typed import server_streaming, streaming, unary
 from tests.processes.ends import forwarded
 
 MAX_REQUEST_BYTES = 1024 * 1024
@@ -62,10 +61,10 @@ class Methods:
             Direct("/test/RecalledHang", self.start_and_hang, self.recall_and_hang),
             Direct("/test/RecalledDefect", self.start_with_a_defect, recall_with_a_defect),
             Direct("/test/Zeros", lambda data, context: zeros(data), zeros),
-            Unary("/test/Echo", BytesValue, self.echo),
-            Unary("/test/Fail", StringValue, self.fail),
-            Unary("/test/Hang", StringValue, self.hang),
-            Unary("/test/Metadata", StringValue, self.metadata),
+            unary("/test/Echo", BytesValue, self.echo),
+            unary("/test/Fail", StringValue, self.fail),
+            unary("/test/Hang", StringValue, self.hang),
+            unary("/test/Metadata", StringValue, self.metadata),
             server_streaming("/test/Repeat", Int64Value, self.repeat),
             streaming("/test/Stream", BytesValue, self.stream),
             streaming("/test/Deaf", BytesValue, self.deaf),

@@ -14,17 +14,8 @@ from kserve_v2.processes.calls import ACCEPTED, read_call, read_metadata, read_r
 from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import Window
-from kserve_v2.rpc.calls import (
-    Asked,
-    Direct,
-    Metadata,
-    Parts,
-    Rpc,
-    Serialized,
-    Streaming,
-    Unary,
-)
-from kserve_v2.rpc.status import StatusCode, known, parse, status_of
+from kserve_v2.rpc.calls import Asked, Direct, Metadata, Parts, Rpc, Serialized, Streaming
+from kserve_v2.rpc.status import StatusCode, known, status_of
 
 _EXITING = "Server exiting: the request was not finished in time"
 
@@ -42,12 +33,8 @@ class RpcAnswering:
         """Take a call with one message each way; see `link.Opener`."""
         place, metadata, message = read_call(payload)
         rpc = self._rpcs[place]
-        if isinstance(rpc, Direct):
-            _start(rpc, link, number, metadata, message)
-        else:
-            assert isinstance(rpc, Unary)  # noqa: S101 - as `calls.table` has it
-            call = _UnaryCall(link, number, metadata)
-            call.begin(self._begin, call.answer(rpc, message, self._inflight))
+        assert isinstance(rpc, Direct)  # noqa: S101 - as `calls.table` has it
+        _start(rpc, link, number, metadata, message, self._inflight)
 
     def open_stream(self, link: Link, number: int, payload: Payload) -> None:
         """Take a call with streams."""
@@ -59,8 +46,10 @@ class RpcAnswering:
             call.begin(self._begin, call.send_all(rpc.answer(call.requests(), call)))
 
 
-def _start(rpc: Direct, link: Link, number: int, metadata: bytes, message: Payload) -> None:
-    """Answer a call that needs no task."""
+def _start(
+    rpc: Direct, link: Link, number: int, metadata: bytes, message: Payload, inflight: InflightBytes
+) -> None:
+    """Answer a call with one message each way."""
     try:
         found = rpc.recall(message)
     except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
@@ -69,10 +58,13 @@ def _start(rpc: Direct, link: Link, number: int, metadata: bytes, message: Paylo
     if found is not None and not isinstance(found, Asked):
         link.answer(number, found)
         return
-    call = _DirectCall(link, number, metadata)
+    call = _DirectCall(link, number, metadata, inflight)
     try:
+        if rpc.keeps_message and len(message) >= COUNTED_BYTES:
+            call.hold(len(message))
         call.take(rpc.start(message, call) if found is None else found)
     except Exception as error:  # noqa: BLE001 - as above
+        call.give_up()
         call.fail(error)
 
 
@@ -118,9 +110,24 @@ class _Call(Party):
 
 
 class _DirectCall(_Call):
-    """Without a task."""
+    """One message each way."""
 
     _asked: Asked | None = None
+    _held_bytes = 0
+
+    def __init__(self, link: Link, number: int, metadata: bytes, inflight: InflightBytes) -> None:
+        super().__init__(link, number, metadata)
+        self._inflight = inflight
+
+    def hold(self, size: int) -> None:
+        """The message, of that size, stays in memory until the answer is there. Raises as `InflightBytes.take`."""
+        self._inflight.take(size)
+        self._held_bytes = size
+
+    def _forget_message(self) -> None:
+        if self._held_bytes:
+            self._inflight.give(self._held_bytes)
+            self._held_bytes = 0
 
     def take(self, found: Parts | Asked) -> None:
         """Send the answer, or wait for it."""
@@ -133,6 +140,7 @@ class _DirectCall(_Call):
 
     def _answer(self, outcome: Parts | ServingError) -> None:
         self._asked = None
+        self._forget_message()
         if isinstance(outcome, ServingError):
             self.fail(outcome)
         else:
@@ -140,50 +148,16 @@ class _DirectCall(_Call):
             self.end()
 
     def give_up(self) -> None:
+        self._forget_message()
         asked, self._asked = self._asked, None
         if asked is not None:
             asked.give_up()
 
 
-class _TaskCall(_Call):
-    """With a task, which ends when nobody waits for it any more."""
+class _StreamCall(_Call):
+    """Any number of messages each way, with a task, which ends when nobody waits for it any more."""
 
     _task: "asyncio.Task[None] | None" = None
-
-    def begin(self, begin: Begin, work: Coroutine[Any, Any, None]) -> None:
-        """Have the answer made."""
-        self.link.join(self.number, self)
-        self._task = begin(work)
-
-    def give_up(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-
-class _UnaryCall(_TaskCall):
-    """One message each way."""
-
-    async def answer(self, rpc: Unary, message: Payload, inflight: InflightBytes) -> None:
-        """Send the one answer."""
-        # The message stays in memory until the answer is made.
-        held = len(message) if len(message) >= COUNTED_BYTES else 0
-        try:
-            inflight.take(held)
-        except ServingError as error:
-            self.fail(error)
-            return
-        try:
-            answer = await rpc.answer(parse(message, rpc.request_type), self)
-            self.link.answer(self.number, (answer.SerializeToString(),))
-            self.end()
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            self.fail(error)
-        finally:
-            inflight.give(held)
-
-
-class _StreamCall(_TaskCall):
-    """Any number of messages each way."""
 
     def __init__(self, link: Link, number: int, metadata: bytes, inflight: InflightBytes) -> None:
         super().__init__(link, number, metadata)
@@ -196,6 +170,11 @@ class _StreamCall(_TaskCall):
         self._held_bytes = 0
         self._ended = False
         self._wake = asyncio.Event()
+
+    def begin(self, begin: Begin, work: Coroutine[Any, Any, None]) -> None:
+        """Have the answers made."""
+        self.link.join(self.number, self)
+        self._task = begin(work)
 
     async def requests(self) -> AsyncIterator[Serialized]:
         """The client's messages, as they come."""
@@ -232,7 +211,8 @@ class _StreamCall(_TaskCall):
             self._forget_messages()
 
     def give_up(self) -> None:
-        super().give_up()
+        if self._task is not None:
+            self._task.cancel()
         # The task may not have begun.
         self._forget_messages()
 

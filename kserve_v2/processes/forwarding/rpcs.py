@@ -43,12 +43,8 @@ async def forwarding_rpcs(link: Link, accepted: Accepted, local: LocalInfer | No
             infer = _Infer(_Forwarding(link, heads, accepted), local)
             rpcs.append(Direct(path.path, infer.start, local.recall))
         else:
-            rpcs.append(Direct(path.path, _Forwarding(link, heads, accepted).start, _not_recalled))
+            rpcs.append(Direct(path.path, _Forwarding(link, heads, accepted).start))
     return tuple(rpcs)
-
-
-def _not_recalled(_: Serialized) -> None:
-    """The home has to know about the call."""
 
 
 class _Heads:

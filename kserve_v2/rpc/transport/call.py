@@ -17,10 +17,9 @@ from kserve_v2.http2.stream import STALLED_CHECKS, Stream
 from kserve_v2.http2.stream_state import Bytes, State
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.rpc.calls import Metadata, Parts, Serialized
-from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.status import StatusCode, retry_pushback, status_of
 from kserve_v2.rpc.transport.deadlines import Deadlines
-from kserve_v2.rpc.transport.decompressing import Decompressing
+from kserve_v2.rpc.transport.decompressing import Decompressing, Holder
 from kserve_v2.rpc.transport.head import RequestHead
 from kserve_v2.rpc.transport.messages import (
     JOINED_BYTES,
@@ -32,29 +31,17 @@ from kserve_v2.rpc.transport.messages import (
     too_large,
 )
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
-from kserve_v2.scheduling.slices import Slicer, Work, at_once
+from kserve_v2.scheduling.slices import Work, at_once
 
 _DEADLINE_PASSED = "Deadline Exceeded"
 
 
-class Owner(Protocol):
+class Owner(Holder, Protocol):
     """What a call needs of its connection."""
 
     loop: asyncio.AbstractEventLoop
     connection: Connection[Any]
-    options: GrpcOptions
     deadlines: Deadlines
-    slicer: Slicer
-
-    def buffer(self, size: int) -> None:
-        """`size` bytes of messages more are kept, or fewer."""
-        ...
-
-    def check_buffered(self) -> None:
-        """Raise ServingError if more is kept than may be: ResourceExhaustedError if the client has begun more than it
-        may leave unfinished, OverloadedError if all requests of the server together are too large.
-        """
-        ...
 
 
 class Call(Stream):

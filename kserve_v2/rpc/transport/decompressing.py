@@ -11,18 +11,20 @@ from kserve_v2.rpc.transport.messages import Compressed, decompressed
 from kserve_v2.scheduling.slices import Slicer, Work
 
 
-class Owner(Protocol):
-    """What this needs of a connection; see `call.Owner`."""
+class Holder(Protocol):
+    """A connection, which counts what its calls keep."""
 
     options: GrpcOptions
     slicer: Slicer
 
     def buffer(self, size: int) -> None:
-        """See there."""
+        """`size` bytes of messages more are kept, or fewer."""
         ...
 
     def check_buffered(self) -> None:
-        """See there."""
+        """Raise ServingError if more is kept than may be: ResourceExhaustedError if the client has begun more than it
+        may leave unfinished, OverloadedError if all requests of the server together are too large.
+        """
         ...
 
 
@@ -31,7 +33,9 @@ class Decompressing:
     that is being decompressed.
     """
 
-    def __init__(self, owner: Owner, encoding: bytes, take: Callable[[Serialized | Exception], None]) -> None:
+    def __init__(
+        self, owner: Holder, encoding: bytes, take: Callable[[Serialized | Exception], None]
+    ) -> None:
         """`take` is called with a message that `next` did not return, or with what is wrong with it."""
         self.unread_bytes = 0
         """What the client has sent meanwhile: it may send no more than a window."""

@@ -1,16 +1,15 @@
-"""The kinds of calls: without a task, with a task for one answer, and with a task for a stream of them."""
+"""The kinds of calls: with one message each way, and with a task for streams of them."""
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import aclosing
 from types import NoneType
 from typing import Any
 
 from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.memory.inflight import COUNTED_BYTES
-from kserve_v2.rpc.calls import Asked, Direct, Parts, Serialized, Streaming, Unary
-from kserve_v2.rpc.status import parse
+from kserve_v2.rpc.calls import Asked, Direct, Parts, Serialized, Streaming
 from kserve_v2.rpc.transport.call import Call, Owner
 from kserve_v2.rpc.transport.head import RequestHead
 
@@ -76,6 +75,8 @@ class DirectCall(SingleCall):
     def run(self, message: Serialized) -> None:
         rpc = self.head.terms.rpc
         assert isinstance(rpc, Direct)  # noqa: S101 - as `CALLS` has it
+        if rpc.keeps_message and len(message) >= COUNTED_BYTES:
+            self._hold_message(message)
         try:
             found = rpc.recall(message)
             if found is None:
@@ -95,6 +96,7 @@ class DirectCall(SingleCall):
 
     def _on_answer(self, outcome: Parts | ServingError) -> None:
         self._asked = None
+        self._forget_message()
         if isinstance(outcome, ServingError):
             self.fail(outcome)
         else:
@@ -132,44 +134,12 @@ class AskedCall(DirectCall):
         del self._found
 
 
-class TaskCall(Call):
-    """A call with a task, which ends when nobody waits for it any more."""
+class StreamingCall(Call):
+    """A `Streaming` RPC, in a task, which ends when nobody waits for it any more. Its messages are sent one by one, no
+    faster than the client takes them.
+    """
 
     _task: asyncio.Task[None] | None = None
-
-    def begin(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have the answer made. From here on the client's deadline counts."""
-        self.start_deadline()
-        self._task = self.owner.loop.create_task(work)
-
-    def give_up(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-
-class UnaryCall(TaskCall, SingleCall):
-    """A `Unary` RPC."""
-
-    def run(self, message: Serialized) -> None:
-        if len(message) >= COUNTED_BYTES:
-            # The message stays in memory until the answer is made.
-            self._hold_message(message)
-        self.begin(self._answer(message))
-
-    async def _answer(self, message: Serialized) -> None:
-        rpc = self.head.terms.rpc
-        assert isinstance(rpc, Unary)  # noqa: S101 - as `CALLS` has it
-        try:
-            answer = await rpc.answer(parse(message, rpc.request_type), self)
-            self.answer((answer.SerializeToString(),))
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            self.fail(error)
-        finally:
-            self._forget_message()
-
-
-class StreamingCall(TaskCall):
-    """A `Streaming` RPC. Its messages are sent one by one, no faster than the client takes them."""
 
     def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
@@ -201,11 +171,16 @@ class StreamingCall(TaskCall):
         self._may_send.set()
 
     def opened(self, ended: bool) -> None:
-        """The answer does not have to wait for a message."""
+        """The answer does not have to wait for a message. The client's deadline counts from the start."""
         rpc = self.head.terms.rpc
-        if isinstance(rpc, Streaming):
-            self.begin(self._send_all(rpc.answer(self._requests(), self)))
+        assert isinstance(rpc, Streaming)  # noqa: S101 - as `CALLS` has it
+        self.start_deadline()
+        self._task = self.owner.loop.create_task(self._send_all(rpc.answer(self._requests(), self)))
         super().opened(ended)
+
+    def give_up(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     def message_received(self, message: Serialized) -> None:
         self._messages.append(message)
@@ -258,6 +233,5 @@ class StreamingCall(TaskCall):
 CALLS: dict[type, type[Call]] = {
     NoneType: RefusedCall,
     Direct: DirectCall,
-    Unary: UnaryCall,
     Streaming: StreamingCall,
 }
