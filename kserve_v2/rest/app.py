@@ -13,13 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from kserve_v2.config import config_to_dict
-from kserve_v2.config.release import is_label
+from kserve_v2.config.release import check_members_once, is_label
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.repository.models.shown import shown_statistics
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.cross_site import OwnPagesOnly
-from kserve_v2.rest.endpoint import ModelEndpoint, Operation, names_version
+from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
@@ -29,7 +29,6 @@ from kserve_v2.rest.members import optional
 from kserve_v2.rest.model_descriptions import described_models, with_models
 from kserve_v2.rest.model_routes import ModelRoutes
 from kserve_v2.rest.openapi import DESCRIPTION, complete, documented
-from kserve_v2.rest.release_routes import add_release_routes
 from kserve_v2.rest.settings_routes import add_settings_routes
 from kserve_v2.rest.shared_memory_routes import add_shared_memory_routes
 from kserve_v2.rest.v1.flavours import FLAVOURS, KSERVE
@@ -40,6 +39,7 @@ from kserve_v2.rest.views import (
     index_view,
     json_response,
     model_metadata_view,
+    release_view,
     root_view,
 )
 from kserve_v2.scheduling.slices import mapped
@@ -74,7 +74,6 @@ def create_app(
     _add_repository_routes(app, service, bodies)
     manners = FLAVOURS[v1_flavour]
     add_v1_routes(app, service, manners)
-    add_release_routes(app, service, bodies)
     add_settings_routes(app, service, bodies)
     add_shared_memory_routes(app, service, bodies)
     if add_more is not None:
@@ -110,13 +109,6 @@ def _add_error_handlers(app: FastAPI) -> None:
         return error_response(known(error))
 
 
-def _version(text: str) -> str:
-    """A version of a path, or a label, or "" where it has none. Anything else makes no route, as in Triton."""
-    if text and not names_version(text):
-        raise HTTPException(404)
-    return text
-
-
 def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/health/live", **documented("live"))
     async def live() -> Response:
@@ -133,10 +125,10 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
         return json_response({"live": True, "ready": is_ready}, 200 if is_ready else 400)
 
     @app.get("/v2/models/{model_name:model}/ready", **documented("model_ready"))
-    @app.get("/v2/models/{model_name:model}/versions/{version}/ready", **documented("model_ready"))
+    @app.get("/v2/models/{model_name:model}/versions/{version:version}/ready", **documented("model_ready"))
     async def model_ready(model_name: str, version: str = "") -> Response:
         """This model, or this version of it, answers."""
-        if await service.model_says_ready(model_name, _version(version)):
+        if await service.model_says_ready(model_name, version):
             return json_response({"name": model_name, "ready": True})
         error = _why_not_ready(service, model_name, version)
         return json_response({"name": model_name, "ready": False, "error": error}, 400)
@@ -173,26 +165,24 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
         return json_response({"model_stats": await service.slicer.finish(slices)})
 
     @app.get("/v2/models/{model_name:model}", **documented("model_metadata"))
-    @app.get("/v2/models/{model_name:model}/versions/{version}", **documented("model_metadata"))
+    @app.get("/v2/models/{model_name:model}/versions/{version:version}", **documented("model_metadata"))
     async def model_metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model."""
-        number = _version(version)
-        metadata = await service.loaded(lambda: service.model_metadata(model_name, number))
+        metadata = await service.loaded(lambda: service.model_metadata(model_name, version))
         return json_response(model_metadata_view(metadata))
 
     @app.get("/v2/models/{model_name:model}/config", **documented("model_config"))
-    @app.get("/v2/models/{model_name:model}/versions/{version}/config", **documented("model_config"))
+    @app.get("/v2/models/{model_name:model}/versions/{version:version}/config", **documented("model_config"))
     async def model_config(model_name: str, version: str = "") -> Response:
         """The complete configuration of a model, with everything that was filled in."""
-        number = _version(version)
-        config = await service.loaded(lambda: service.model_config(model_name, number))
+        config = await service.loaded(lambda: service.model_config(model_name, version))
         return json_response(config_to_dict(config))
 
     @app.get("/v2/models/{model_name:model}/stats", **documented("statistics"))
-    @app.get("/v2/models/{model_name:model}/versions/{version}/stats", **documented("statistics"))
+    @app.get("/v2/models/{model_name:model}/versions/{version:version}/stats", **documented("statistics"))
     async def model_statistics(model_name: str, version: str = "") -> Response:
         """Counters and durations of a model since it was loaded."""
-        models = await service.counted(model_name, _version(version))
+        models = await service.counted(model_name, version)
         return json_response({"model_stats": [shown_statistics(model) for model in models]})
 
 
@@ -227,6 +217,18 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
         await service.unload(model_name, dependents=dependents)
         return empty_response()
 
+    @app.get("/v2/repository/models/{model_name:model}/release", **documented("release"))
+    async def release(model_name: str) -> Response:
+        """Which versions answer requests to a model that name a label, or no version."""
+        return json_response(release_view(await service.release(model_name)))
+
+    @app.post("/v2/repository/models/{model_name:model}/release", **documented("release_change"))
+    async def change_release(model_name: str, request: Request) -> Response:
+        """Change some of that. In force, and kept across restarts, when this answers; answers all."""
+        document = await bodies.read_object(request.receive, check=check_members_once)
+        who = request.client.host if request.client is not None else "a local client"
+        return json_response(release_view(await service.change_release(model_name, document, who)))
+
     @app.post("/v2/repository/{repository_name}/models/{model_name:model}/load", include_in_schema=False)
     @app.post("/v2/repository/{repository_name}/models/{model_name:model}/unload", include_in_schema=False)
     async def name_repository() -> Response:
@@ -236,7 +238,10 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
 def _add_description(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/docs/dataplane.json", include_in_schema=False)
     @app.get("/v2/models/{model_name:model}/docs/dataplane.json", include_in_schema=False)
-    @app.get("/v2/models/{model_name:model}/versions/{version}/docs/dataplane.json", include_in_schema=False)
+    @app.get(
+        "/v2/models/{model_name:model}/versions/{version:version}/docs/dataplane.json",
+        include_in_schema=False,
+    )
     @app.get("/openapi.json", include_in_schema=False)
     async def description() -> Response:
         """The description of all routes, and of the models that are loaded now."""

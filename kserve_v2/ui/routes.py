@@ -10,7 +10,6 @@ from starlette.exceptions import HTTPException
 from kserve_v2.inference import InferenceService
 from kserve_v2.net.preferences import preferred
 from kserve_v2.repository.reading.sample_request import read_sample
-from kserve_v2.rest.endpoint import names_version
 from kserve_v2.rest.openapi import documented
 from kserve_v2.rest.views import json_response, root_view
 from kserve_v2.ui.assets import Assets
@@ -51,9 +50,9 @@ def add_ui_routes(
     timed = TimedRequests(service, max_request_bytes)
 
     @app.post("/ui/models/{model_name:model}/infer", include_in_schema=False)
-    @app.post("/ui/models/{model_name:model}/versions/{version}/infer", include_in_schema=False)
+    @app.post("/ui/models/{model_name:model}/versions/{version:version}/infer", include_in_schema=False)
     async def infer(model_name: str, version: str = "") -> Response:
-        return timed.infer(model_name, _version(version))
+        return timed.infer(model_name, version)
 
 
 def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
@@ -68,7 +67,7 @@ def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
 
     @app.get("/v2/docs", include_in_schema=False)
     @app.get("/v2/models/{model_name:model}/docs", include_in_schema=False)
-    @app.get("/v2/models/{model_name:model}/versions/{version}/docs", include_in_schema=False)
+    @app.get("/v2/models/{model_name:model}/versions/{version:version}/docs", include_in_schema=False)
     async def elsewhere(request: Request) -> Response:
         """Where MLServer has the description. Relative, as there may be a prefix in front of all paths."""
         return RedirectResponse("../" * (request.scope["path"].count("/") - 1) + "docs")
@@ -91,10 +90,9 @@ def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
 
 def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/ui/models/{model_name:model}", include_in_schema=False)
-    @app.get("/ui/models/{model_name:model}/versions/{version}", include_in_schema=False)
+    @app.get("/ui/models/{model_name:model}/versions/{version:version}", include_in_schema=False)
     async def form(model_name: str, version: str = "") -> Response:
-        number = _version(version)
-        return _answer(await service.loaded(lambda: form_view(service, model_name, number)))
+        return _answer(await service.loaded(lambda: form_view(service, model_name, version)))
 
     @app.get("/ui/models/{model_name:model}/sample", include_in_schema=False)
     async def sample(model_name: str) -> Response:
@@ -110,21 +108,15 @@ def _add_watching(app: FastAPI, service: InferenceService, *, caches: bool) -> N
         return LiveAnswer(watching, events)
 
     @app.get("/ui/models/{model_name:model}/explain", include_in_schema=False)
-    @app.get("/ui/models/{model_name:model}/versions/{version}/explain", include_in_schema=False)
+    @app.get("/ui/models/{model_name:model}/versions/{version:version}/explain", include_in_schema=False)
     async def explain(model_name: str, version: str = "") -> Response:
-        return ExplainAnswer(service, watching, model_name, _version(version), caches=caches)
+        return ExplainAnswer(service, watching, model_name, version, caches=caches)
 
 
 def _answer(value: object) -> Response:
     answer = json_response(value)
     answer.headers.update(_NOT_KEPT)
     return answer
-
-
-def _version(text: str) -> str:
-    if text and not names_version(text):
-        raise HTTPException(404)
-    return text
 
 
 def wants_html(accept: str) -> bool:

@@ -128,7 +128,8 @@ def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Map
         raise InvalidArgumentError(text if manners.of_tf_serving else 'Expected "instances" to be a list')
     if not instances:
         raise InvalidArgumentError("No values in 'instances' array")
-    if isinstance(instances, list) and _is_row(instances[0]):
+    if isinstance(instances, list) and isinstance(instances[0], dict) and not is_base64(instances[0]):
+        # They have the values of inputs by their names, and are not themselves values.
         return columns_of(instances, signature)
     if len(signature.inputs) != 1:
         inputs = ", ".join(signature.inputs)
@@ -138,11 +139,6 @@ def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Map
         )
     (name,) = signature.inputs
     return {name: instances}
-
-
-def _is_row(instance: Any) -> bool:
-    """Whether an instance has the values of inputs by their names, and is not itself one."""
-    return isinstance(instance, dict) and not is_base64(instance)
 
 
 def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES) -> Mapping[str, list[Any]]:

@@ -2,11 +2,9 @@
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
-from starlette.exceptions import HTTPException
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError
 from kserve_v2.inference import InferenceService
-from kserve_v2.rest.endpoint import names_version
 from kserve_v2.rest.openapi import documented
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.rest.v1.predict import acquire
@@ -26,11 +24,10 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
         return json_response({"models": sorted(names.union(service.manager.other_names))})
 
     @app.get("/v1/models/{model_name:model}", **documented("v1_status"))
-    @app.get("/v1/models/{model_name:model}/versions/{version}", **documented("v1_status"))
-    @app.get("/v1/models/{model_name:model}/labels/{version}", include_in_schema=False)
+    @app.get("/v1/models/{model_name:model}/versions/{version:version}", **documented("v1_status"))
+    @app.get("/v1/models/{model_name:model}/labels/{version:version}", include_in_schema=False)
     async def status(model_name: str, version: str = "") -> Response:
         """Whether a model answers, and the state of each of its versions."""
-        _check_version(version)
         known = service.versions(model_name, version)
         # Raises NotFoundError for a label that a known model does not have.
         number = str(service.manager.version_number(model_name, version)) if version and known else ""
@@ -47,11 +44,10 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
         return json_response({"error": f"Model with name {model_name} is not ready.", **states}, 503)
 
     @app.get("/v1/models/{model_name:model}/metadata", **documented("v1_metadata"))
-    @app.get("/v1/models/{model_name:model}/versions/{version}/metadata", **documented("v1_metadata"))
-    @app.get("/v1/models/{model_name:model}/labels/{version}/metadata", include_in_schema=False)
+    @app.get("/v1/models/{model_name:model}/versions/{version:version}/metadata", **documented("v1_metadata"))
+    @app.get("/v1/models/{model_name:model}/labels/{version:version}/metadata", include_in_schema=False)
     async def metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model, as TF Serving has them."""
-        _check_version(version)
 
         def found() -> Response:
             number = acquire(service, model_name, version, manners).like.version
@@ -72,8 +68,3 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
         @app.post("/v1/models/{model_name:model}/labels/{version}:{verb}", include_in_schema=False)
         async def unknown_verb(model_name: str, verb: str, version: str = "") -> Response:
             raise NotFoundError(f"no model is asked by ':{verb}': expected one of {', '.join(_VERBS)}")
-
-
-def _check_version(version: str) -> None:
-    if version and not names_version(version):
-        raise HTTPException(404)
