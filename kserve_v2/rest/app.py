@@ -24,6 +24,7 @@ from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
 from kserve_v2.rest.infer_stream import ForVerbatim, InferStream
+from kserve_v2.rest.json_text import parse_object
 from kserve_v2.rest.load_body import load_request
 from kserve_v2.rest.members import optional
 from kserve_v2.rest.model_descriptions import described_models, with_models
@@ -225,7 +226,9 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     @app.post("/v2/repository/models/{model_name:model}/release", **documented("release_change"))
     async def change_release(model_name: str, request: Request) -> Response:
         """Change some of that. In force, and kept across restarts, when this answers; answers all."""
-        document = await bodies.read_object(request.receive, check=check_members_once)
+        body = await bodies.read(request.receive)
+        document = parse_object(body)
+        check_members_once(body)
         who = request.client.host if request.client is not None else "a local client"
         return json_response(release_view(await service.change_release(model_name, document, who)))
 

@@ -1,13 +1,12 @@
 """Reading a request's body within the limit on its size."""
 
-from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Receive
 
-from kserve_v2.errors import InvalidArgumentError, RequestCancelledError, ResourceExhaustedError
+from kserve_v2.errors import RequestCancelledError, ResourceExhaustedError
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes
-from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.json_text import parse_object
 
 
 class BodyReader:
@@ -48,27 +47,12 @@ class BodyReader:
             raise _too_large(len(body), limit)
         return body
 
-    async def read_object(
-        self,
-        receive: Receive,
-        *,
-        may_be_empty: bool = False,
-        check: Callable[[bytes | bytearray], None] | None = None,
-    ) -> dict[str, Any]:
-        """A body that is a JSON object. One that is empty has no members, if it `may_be_empty`. `check`: raises what is
-        wrong with its text.
-
-        Raises as `read`, and InvalidArgumentError for any other body.
+    async def read_object(self, receive: Receive, *, may_be_empty: bool = False) -> dict[str, Any]:
+        """A body that is a JSON object. One that is empty has no members, if it `may_be_empty`. Raises as `read`, and
+        InvalidArgumentError for any other body.
         """
         body = await self.read(receive)
-        document = parse_json(body) if body or not may_be_empty else {}
-        if not isinstance(document, dict):
-            raise InvalidArgumentError(
-                "attempt to get members for non-object: the body must be a JSON object"
-            )
-        if check is not None:
-            check(body)
-        return document
+        return parse_object(body) if body or not may_be_empty else {}
 
 
 def _too_large(size: int, limit: int) -> ResourceExhaustedError:

@@ -11,7 +11,7 @@ from kserve_v2.rest.json_tensor import LargeList
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.large_lists import read_whole_list
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
-from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, any_room, at_once
+from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, any_room
 from kserve_v2.tensors.datatypes import BYTES
 
 # What needs no decoding (RFC 2045, section 6).
@@ -51,16 +51,11 @@ def parse_form(
     return Form(parts, lists)
 
 
-def read_fields(
-    body: bytes | bytearray | memoryview,
-    content_type: bytes,
-    signature: ModelSignature,
-    form: Form | None = None,
-) -> Said:
-    """What the fields of a form say; several of one name are a list, in their order. `form`: if it has been read.
-    Raises InvalidArgumentError that names the field.
+def read_fields(form: Form, signature: ModelSignature) -> Said:
+    """What the fields of a form say; several of one name are a list, in their order. Raises InvalidArgumentError that
+    names the field.
     """
-    parts, lists = form or at_once(parse_form(body, content_type, signature))
+    parts, lists = form
     said = Said(layout=Layout(by_shape=True))
     by_name: dict[str, list[Part]] = {}
     for part in parts:

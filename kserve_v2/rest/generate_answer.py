@@ -17,8 +17,8 @@ from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.classification import highest
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
 
-CLASSES = "classes"
-"""The member of the query that asks for the highest values of an output, with their labels."""
+# The member of the query that asks for the highest values of an output, with their labels.
+_CLASSES = "classes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +79,15 @@ def answer_form(model: LoadedModel, layout: Layout, query: bytes) -> AnswerForm:
     """The form of the answers to a request of which `query` stands behind the path. Raises InvalidArgumentError for
     classes that cannot be given.
     """
-    classes = _classes_asked(query) if query else 0
-    return AnswerForm(model, layout, classes, _classified(model) if classes else ())
-
-
-def _classes_asked(query: bytes) -> int:
-    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(CLASSES)
+    values = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(_CLASSES) if query else None
     if not values:
-        return 0
+        return AnswerForm(model, layout, 0, ())
     text = values[-1]
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text)):
         raise InvalidArgumentError(
-            f"{CLASSES}: expected how many classes to give, 1 or more, got '{text[:32]}'"
+            f"{_CLASSES}: expected how many classes to give, 1 or more, got '{text[:32]}'"
         )
-    return int(text)
+    return AnswerForm(model, layout, int(text), _classified(model))
 
 
 def _classified(model: LoadedModel) -> Sequence[str]:
@@ -103,7 +98,7 @@ def _classified(model: LoadedModel) -> Sequence[str]:
     numbers = [name for name, output in outputs.items() if output.datatype not in (BOOL, BYTES)]
     if len(numbers) != 1:
         raise InvalidArgumentError(
-            f"{CLASSES}: no output of model '{model.name}' has labels, and {len(numbers)} of them have numbers; "
+            f"{_CLASSES}: no output of model '{model.name}' has labels, and {len(numbers)} of them have numbers; "
             "label_filename in the model's configuration names labels for an output"
         )
     return numbers

@@ -7,7 +7,7 @@ from typing import Any
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, ParameterValue
 from kserve_v2.rest.generate_values import Layout, decode_value
-from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.json_text import parse_object
 from kserve_v2.scheduling.signature import ModelSignature
 
 
@@ -32,9 +32,7 @@ def read_json(body: bytes | bytearray | memoryview, signature: ModelSignature, d
 
     Raises InvalidArgumentError that names the member.
     """
-    document = parse_json(body) if document is None else dict(document)
-    if not isinstance(document, dict):
-        raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
+    document = parse_object(body) if document is None else dict(document)
     said = Said()
     # As in `infer`, an optional member that is null counts as missing.
     nested = document.pop("parameters", None)

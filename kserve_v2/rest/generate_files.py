@@ -7,13 +7,14 @@ name of its field, or by there being one alone.
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.net.multipart import media_type
 from kserve_v2.rest.codec import Body
 from kserve_v2.rest.file_kinds import FILE_TYPES, kind_of_file
 from kserve_v2.rest.form_fields import parse_form, read_fields
 from kserve_v2.rest.generate_codec import Said, read_json
 from kserve_v2.rest.generate_values import Layout
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
-from kserve_v2.scheduling.slices import Room, Slices, copied
+from kserve_v2.scheduling.slices import Room, Slices, any_room, at_once, copied
 from kserve_v2.tensors.datatypes import BYTES
 
 FORM = "multipart/form-data"
@@ -35,7 +36,7 @@ def parse_file(body: Body, content_type: bytes, signature: ModelSignature, room:
     """What `read_body` takes as the document of a body that is a file or a form, read in slices. None if it is neither,
     or there is no `room` for it. Raises as `read_body`.
     """
-    kind = _kind(content_type)
+    kind, _ = media_type(content_type)
     if not kind.startswith((*FILE_TYPES, FORM)) or not room(len(body)):
         return None
     if kind != FORM:
@@ -51,17 +52,14 @@ def read_body(body: Body, content_type: bytes, signature: ModelSignature, docume
         if document is not None:
             return read_json(body, signature, document)
         return _read_json(body, content_type, signature)
-    kind = _kind(content_type)
+    kind, _ = media_type(content_type)
+    if document is None:
+        document = at_once(parse_file(body, content_type, signature, any_room))
     if kind.startswith(FILE_TYPES):
-        return _read_file(bytes(body) if document is None else document, kind, signature)
+        return _read_file(document, kind, signature)
     if kind != FORM:
         raise InvalidArgumentError(f"Content-Type is {kind[:80]!r}, expected {_TAKEN}")
-    return read_fields(body, content_type, signature, document)
-
-
-def _kind(content_type: bytes) -> str:
-    """The type that a Content-Type header names, without its parameters."""
-    return content_type.partition(b";")[0].strip().lower().decode("latin-1")
+    return read_fields(document, signature)
 
 
 def _read_json(body: Body, content_type: bytes, signature: ModelSignature) -> Said:
@@ -69,7 +67,7 @@ def _read_json(body: Body, content_type: bytes, signature: ModelSignature) -> Sa
     try:
         return read_json(body, signature)
     except InvalidArgumentError as error:
-        kind = _kind(content_type)
+        kind, _ = media_type(content_type)
         found = kind_of_file(body)
         if found == FORM or found.startswith(FILE_TYPES):
             said = kind[:80] or "missing"

@@ -38,6 +38,14 @@ def parse_json(body: bytes | bytearray | memoryview, length: int | None = None) 
     return document
 
 
+def parse_object(body: bytes | bytearray | memoryview) -> dict[str, Any]:
+    """As `parse_json`, of what has to be an object."""
+    document = parse_json(body)
+    if not isinstance(document, dict):
+        raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
+    return document
+
+
 def json_text(body: bytes | bytearray | memoryview, length: int | None = None) -> bytes | bytearray:
     """The start of `body`, of `length` bytes or as long as the body."""
     whole = length is None or length == len(body)

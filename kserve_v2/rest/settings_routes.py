@@ -71,21 +71,14 @@ def _trace_changes(document: Json) -> TraceChanges:
     for name, value in document.items():
         if value is None or name in {"trace_file", "trace_mode"}:
             given[name] = None
-        elif name == "trace_level":
-            given[name] = _level_texts(value)
-        elif name in {"trace_rate", "trace_count", "log_frequency"}:
-            if not isinstance(value, str):
+        elif name in {"trace_level", "trace_rate", "trace_count", "log_frequency"}:
+            texts = value if name == "trace_level" else [value]
+            if not isinstance(texts, list):
+                raise _wrong_type("array", name)
+            if not all(isinstance(text, str) for text in texts):
                 raise _wrong_type("string", name)
-            given[name] = [value]
+            given[name] = texts
     return read_changes(given, space="")
-
-
-def _level_texts(value: object) -> list[str]:
-    if not isinstance(value, list):
-        raise _wrong_type("array", "trace_level")
-    if not all(isinstance(level, str) for level in value):
-        raise _wrong_type("string", "trace_level")
-    return value
 
 
 def _wrong_type(expected: str, name: str) -> InvalidArgumentError:

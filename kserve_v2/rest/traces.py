@@ -12,10 +12,8 @@ from kserve_v2.tracing.trace import Trace
 class RequestTracer(Protocol):
     """Who has requests traced; see `Tracer`."""
 
-    @property
-    def on(self) -> bool:
-        """Whether any request may be traced."""
-        ...
+    on: bool
+    """Whether any request may be traced."""
 
     def begin(self, model: str, headers: Mapping[str, str], start: str, start_ns: int) -> Trace | None:
         """The trace of a request, None if it is not to be traced."""

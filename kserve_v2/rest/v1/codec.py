@@ -215,23 +215,14 @@ def decode_tensor(value: Any, tensor: TensorSignature, signature: ModelSignature
 def _elements(elements: Elements, tensor: TensorSignature) -> Array:
     """A flat array. Raises InvalidArgumentError for an element of another type."""
     datatype, name = tensor.datatype, tensor.name
-    types = types_of(elements)
-    if datatype is BYTES:
-        if not types <= {str, dict}:
-            raise _mistyped(elements, {str, dict}, tensor)
-        return flat_texts(elements, name)
-    wanted = json_types(datatype)
-    if not types <= wanted:
-        raise _mistyped(elements, wanted, tensor)
-    return numbers_array(elements, datatype, name, "")
-
-
-def _mistyped(elements: Elements, wanted: set[type], tensor: TensorSignature) -> InvalidArgumentError:
-    number, wrong = first_not(elements, wanted)
-    return InvalidArgumentError(
-        f"JSON Value: {_shown(wrong)} Type: {_JSON_KINDS[type(wrong)]} is not of expected type: "
-        f"{TF_DATATYPES[tensor.datatype.name]} (input '{tensor.name}', element {number})"
-    )
+    wanted: set[type] = {str, dict} if datatype is BYTES else json_types(datatype)
+    if not types_of(elements) <= wanted:
+        number, wrong = first_not(elements, wanted)
+        raise InvalidArgumentError(
+            f"JSON Value: {_shown(wrong)} Type: {_JSON_KINDS[type(wrong)]} is not of expected type: "
+            f"{TF_DATATYPES[datatype.name]} (input '{name}', element {number})"
+        )
+    return flat_texts(elements, name) if datatype is BYTES else numbers_array(elements, datatype, name, "")
 
 
 def _shown(value: Any) -> str:

@@ -89,6 +89,11 @@ def classified(signature: ModelSignature, labels: Mapping[str, Sequence[str]]) -
     return _only([name for name in signature.outputs if labels.get(name)], CLASSIFY, signature, "has labels")
 
 
+def output_of(verb: str, signature: ModelSignature, labels: Mapping[str, Sequence[str]]) -> str:
+    """The output that a verb is for. Raises as `classified` and `regressed`."""
+    return classified(signature, labels) if verb == CLASSIFY else regressed(signature)
+
+
 def regressed(signature: ModelSignature) -> str:
     """The output that is a regression. Raises InvalidArgumentError if that is open."""
     numbers = [

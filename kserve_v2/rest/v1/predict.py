@@ -17,14 +17,7 @@ from kserve_v2.rest.infer import Answer, Prepared, Reader, Reading, routed, writ
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.v1.answer import encode_predictions
 from kserve_v2.rest.v1.codec import Decoded, decode_predict
-from kserve_v2.rest.v1.examples import (
-    CLASSIFY,
-    REGRESS,
-    classified,
-    decode_examples,
-    encode_results,
-    regressed,
-)
+from kserve_v2.rest.v1.examples import CLASSIFY, REGRESS, decode_examples, encode_results, output_of
 from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.rest.v1.handlers import gets_bodies, handler_answer, handler_request
 from kserve_v2.rest.v1.large import parse_examples, parse_values
@@ -135,7 +128,7 @@ class Examples(_Operation):
 
         def read(model: LoadedModel) -> tuple[InferRequest, str]:
             signature = model.signature
-            output = classified(signature, model.labels) if self._verb == CLASSIFY else regressed(signature)
+            output = output_of(self._verb, signature, model.labels)
             request = decode_examples(document, self._verb, signature, output, call.version, self._manners)
             return request, output
 
