@@ -23,7 +23,7 @@ from kserve_v2.rest.endpoint import ModelEndpoint, Operation
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
-from kserve_v2.rest.infer_stream import ForVerbatim, InferStream
+from kserve_v2.rest.infer_stream import InferStream, unless_verbatim
 from kserve_v2.rest.json_text import parse_object
 from kserve_v2.rest.load_body import load_request
 from kserve_v2.rest.members import optional
@@ -85,8 +85,8 @@ def create_app(
     operations: dict[str, Operation] = {
         "infer": infer,
         "infer_stream": infer_stream,
-        "generate": ForVerbatim(service, Generate(service, max_request_bytes), infer),
-        "generate_stream": ForVerbatim(service, GenerateStream(service, max_request_bytes), infer_stream),
+        "generate": unless_verbatim(service, Generate(service, max_request_bytes), infer),
+        "generate_stream": unless_verbatim(service, GenerateStream(service, max_request_bytes), infer_stream),
         **v1_operations(service, max_request_bytes, manners),
     }
     others = ModelRoutes(app, OwnPagesOnly(app, origins), service, bodies)

@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError, shape_text
-from kserve_v2.rest.json_tensor import Elements, LargeList, check_types, numbers_array, types_of
+from kserve_v2.rest.json_tensor import Elements, check_types, numbers_array, types_of
 from kserve_v2.rest.json_values import flat_texts, flatten_nested
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BYTES, Array
@@ -32,11 +32,7 @@ def decode_value(value: Any, tensor: TensorSignature, signature: ModelSignature,
     written. Raises InvalidArgumentError that names the input.
     """
     batched = signature.max_batch_size > 0
-    elements: Elements
-    if isinstance(value, list | LargeList):
-        elements, sizes = flatten_nested(value, tensor.name)
-    else:
-        elements, sizes = [value], ()
+    elements, sizes = flatten_nested(value, tensor.name)
     if len(sizes) > 1:
         layout.by_shape = True
         layout.rows |= batched and len(sizes) > len(tensor.dims)

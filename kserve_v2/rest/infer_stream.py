@@ -36,16 +36,11 @@ class InferStream(Infer):
         return text
 
 
-class ForVerbatim:
+def unless_verbatim(service: InferenceService, plain: Operation, verbatim: Operation) -> Operation:
     """An operation that is another one for models which read requests themselves: they do not know values by name."""
 
-    def __init__(self, service: InferenceService, plain: Operation, verbatim: Operation) -> None:
-        self._service = service
-        self._plain = plain
-        self._verbatim = verbatim
+    async def answer(call: Call, send: Send) -> None:
+        model = service.acquire(call.model_name, call.version)
+        await (verbatim if model.signature.verbatim else plain)(call, send)
 
-    async def __call__(self, call: Call, send: Send) -> None:
-        """Answer as the one or the other."""
-        model = self._service.acquire(call.model_name, call.version)
-        operation = self._verbatim if model.signature.verbatim else self._plain
-        await operation(call, send)
+    return answer

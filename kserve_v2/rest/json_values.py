@@ -38,10 +38,12 @@ def is_base64(value: Mapping[str, Any]) -> bool:
     return value.keys() == {B64} and isinstance(value[B64], str | LongText)
 
 
-def flatten_nested(value: Elements, name: str) -> tuple[Elements, tuple[int, ...]]:
-    """The elements of lists in lists, and the sizes of the lists of each level. Raises InvalidArgumentError if those of
-    one level differ.
+def flatten_nested(value: Any, name: str) -> tuple[Elements, tuple[int, ...]]:
+    """The elements of lists in lists, or the one that `value` is, and the sizes of the lists of each level. Raises
+    InvalidArgumentError if those of one level differ.
     """
+    if not isinstance(value, list | LargeList):
+        return [value], ()
     if isinstance(value, LargeList):
         if value.sizes is not None:
             return value, value.sizes
@@ -119,8 +121,11 @@ def writable(array: Array, element: Callable[[bytes], Any] = text_or_base64) -> 
     return written.reshape(array.shape)
 
 
-def as_lists(array: Array) -> Any:
-    """What orjson is given: it writes arrays itself, but for those of objects, and of no dimensions."""
+def as_lists(array: Array, element: Callable[[bytes], Any] = text_or_base64) -> Any:
+    """What orjson is given: it writes arrays itself, but for those of objects, and of no dimensions. `element`: see
+    `writable`.
+    """
+    array = writable(array, element)
     if array.dtype == BYTES.dtype:
         return array.tolist()
     return np.ascontiguousarray(array) if array.ndim else array[()]

@@ -18,7 +18,7 @@ from kserve_v2.memory import large_texts
 from kserve_v2.rest.base64_tensor import base64_pieces, encode_base64
 from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8
 from kserve_v2.rest.json_text import check_depth
-from kserve_v2.rest.json_values import B64, as_lists, writable
+from kserve_v2.rest.json_values import B64, as_lists
 from kserve_v2.rest.large_lists import loaded, read_list
 from kserve_v2.rest.long_texts import GOES_ON, parse_long_texts
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, Room, Slices, any_room, copied
@@ -161,7 +161,7 @@ def shown(array: Array, name: str, gaps: "Gaps", as_json: InJson = TEXTS_OR_BASE
     """What stands in a document for an output, or a part of one, in lists in lists. Raises as `written`."""
     if is_large_value(array):
         return gaps.gap((yield from written(array, name, as_json)))
-    return as_lists(writable(array, as_json.element))
+    return as_lists(array, as_json.element)
 
 
 def written(array: Array, name: str, as_json: InJson = TEXTS) -> Slices[list[bytes]]:

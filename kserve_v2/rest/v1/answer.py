@@ -8,7 +8,7 @@ import numpy as np
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.json_tensor import dumped
-from kserve_v2.rest.json_values import as_lists, writable
+from kserve_v2.rest.json_values import as_lists
 from kserve_v2.rest.large_json import (
     BASE64_OBJECTS,
     TEXTS_OR_BASE64,
@@ -59,12 +59,11 @@ def _check_rows(arrays: Mapping[str, Array]) -> None:
     for name, array in arrays.items():
         if not array.ndim:
             raise InvalidArgumentError(f"Tensor name: {name} has no shape information{column}")
-    sizes = {name: len(array) for name, array in arrays.items()}
-    expected = next(iter(sizes.values()), 0)
-    for name, size in sizes.items():
-        if size != expected:
+    expected = len(next(iter(arrays.values()), ()))
+    for name, array in arrays.items():
+        if len(array) != expected:
             raise InvalidArgumentError(
-                f"Tensor name: {name} has inconsistent batch size: {size} expecting: {expected}{column}"
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {expected}{column}"
             )
 
 
@@ -75,10 +74,8 @@ def _rows(arrays: Mapping[str, Array]) -> Slices[list[bytes]]:
     parts: list[bytes] = []
     for start in range(0, count, at_once):
         gaps, rows = Gaps(), list[dict[str, Any]]()
-        columns = [
-            as_lists(writable(array[start : start + at_once], _as_json(name).element))
-            for name, array in arrays.items()
-        ]
+        part = slice(start, start + at_once)
+        columns = [as_lists(array[part], _as_json(name).element) for name, array in arrays.items()]
         for row in zip(*columns, strict=True):
             rows.append({})
             for name, value in zip(arrays, row, strict=True):

@@ -131,14 +131,16 @@ def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Map
     if isinstance(instances, list) and isinstance(instances[0], dict) and not is_base64(instances[0]):
         # They have the values of inputs by their names, and are not themselves values.
         return columns_of(instances, signature)
+    return _of_one_input(instances, signature, "instances is a plain list, but expecting list of objects")
+
+
+def _of_one_input(value: Any, signature: ModelSignature, problem: str) -> Mapping[str, Any]:
+    """The value of a model's only input. Raises InvalidArgumentError with the `problem` of those that have more."""
     if len(signature.inputs) != 1:
-        inputs = ", ".join(signature.inputs)
         raise InvalidArgumentError(
-            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
-            f"tensorinfo_map: {inputs}"
+            f"{problem} as multiple input tensors required as per tensorinfo_map: {', '.join(signature.inputs)}"
         )
-    (name,) = signature.inputs
-    return {name: instances}
+    return dict.fromkeys(signature.inputs, value)
 
 
 def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES) -> Mapping[str, list[Any]]:
@@ -172,15 +174,8 @@ def fits(row: Mapping[str, Any], signature: ModelSignature) -> bool:
 
 def _named(inputs: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Any]:
     """The value of each input of the column form."""
-    single = len(signature.inputs) == 1
-    if not isinstance(inputs, dict) or (single and is_base64(inputs)):
-        if single:
-            (name,) = signature.inputs
-            return {name: inputs}
-        raise InvalidArgumentError(
-            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
-            f"tensorinfo_map: {', '.join(signature.inputs)}"
-        )
+    if not isinstance(inputs, dict) or (len(signature.inputs) == 1 and is_base64(inputs)):
+        return _of_one_input(inputs, signature, "inputs is a plain value/list, but expecting an object")
     for name in signature.inputs:
         if name not in inputs and name in signature.required:
             raise InvalidArgumentError(f"Missing named input: {name} in 'inputs' object.")
@@ -200,10 +195,7 @@ def decode_tensor(value: Any, tensor: TensorSignature, signature: ModelSignature
     """A value, or lists in lists of values, as a tensor of the shape that it has. Whether that is the model's, is
     checked where all requests are. One value for each row is enough where a row has one element.
     """
-    elements: Elements
-    elements, sizes = (
-        flatten_nested(value, tensor.name) if isinstance(value, list | LargeList) else ([value], ())
-    )
+    elements, sizes = flatten_nested(value, tensor.name)
     check_dimensions(sizes, tensor.name)
     array = _elements(elements, tensor)
     row = tensor.dims if signature.max_batch_size else tensor.dims[1:]

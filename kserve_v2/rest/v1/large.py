@@ -49,19 +49,17 @@ def parse_values(body: Body, room: Room, slice_bytes: int = SLICE_BYTES) -> Slic
     go; see `large_json.parse_large`.
     """
     document = yield from parse_large(body, slice_bytes, room, values)
-    if document is None and not isinstance(body, memoryview):
-        document = yield from _parse_rows(body, INSTANCES, room, slice_bytes)
-    return document
+    return document or (yield from _parse_rows(body, INSTANCES, room, slice_bytes))
 
 
 def parse_examples(body: Body, room: Room, slice_bytes: int = SLICE_BYTES) -> Slices[Any]:
     """The document in a body, with Columns in the place of many examples. None where it is to be read in one go."""
-    if isinstance(body, memoryview):
-        return None
     return (yield from _parse_rows(body, EXAMPLES, room, slice_bytes))
 
 
-def _parse_rows(text: bytes | bytearray, member: str, room: Room, slice_bytes: int) -> Slices[Any]:
+def _parse_rows(text: Body, member: str, room: Room, slice_bytes: int) -> Slices[Any]:
+    if isinstance(text, memoryview):
+        return None
     found = _FIRST_ROW[member].search(text, 0, _MOST_BEFORE)
     end = text.rfind(b"]") + 1
     if found is None or end - found.start(1) <= slice_bytes:
