@@ -1,10 +1,8 @@
 """Headers with weights, such as Accept and Accept-Encoding (RFC 9110, section 12.4.2)."""
 
-from functools import lru_cache
 from operator import itemgetter
 
 
-@lru_cache(maxsize=64)
 def preferred(header: bytes) -> tuple[str, ...]:
     """What a client takes, in lower case and without parameters: the highest weight first, and those of equal weights
     as they stand there. What it refuses, by a weight of 0, or gives a weight that is none, is left out.

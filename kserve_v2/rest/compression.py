@@ -1,6 +1,7 @@
 """Compressed bodies: gzip and deflate (the zlib format), as Triton takes and gives them."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from kserve_v2.deflate import EITHER_FORMAT, FORMATS, DamagedError, OverlongError, deflated, inflated
 from kserve_v2.errors import InvalidArgumentError, ResourceExhaustedError, UnsupportedError
@@ -51,6 +52,7 @@ def decompressed(body: Body, encoding: bytes, limit: int, room: Room) -> Slices[
     return (yield from joined(pieces, sum(map(len, pieces))))
 
 
+@lru_cache(maxsize=64)
 def choose_encoding(accepted: bytes | None) -> bytes | None:
     """The encoding for an answer, from the Accept-Encoding header; None for no encoding.
 

@@ -4,7 +4,7 @@ The texts of the errors are TF Serving's where it has one
 (https://github.com/tensorflow/serving/blob/master/tensorflow_serving/util/json_tensor.cc).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 import orjson
@@ -120,7 +120,7 @@ def check_body(document: Any, known: frozenset[str], manners: Manners) -> None:
 def _columns(instances: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Elements]:
     """The values of each input, one for each instance."""
     if isinstance(instances, Columns):
-        if fits(instances.values, signature):
+        if fits(instances.values.keys(), signature):
             return instances.values
         instances = parse_json(instances.text)
     if not isinstance(instances, list | LargeList):
@@ -147,7 +147,8 @@ def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES
     """The values of each input of rows by name. `what` holds them. Raises InvalidArgumentError for a row that has not
     the names that it should have.
     """
-    first = rows[0].keys() if isinstance(rows[0], dict) else ()
+    first = rows[0].keys() if isinstance(rows[0], dict) else frozenset()
+    known = fits(first, signature)
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
             kind = _JSON_KINDS.get(type(row), "?")
@@ -155,7 +156,7 @@ def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES
                 f"Failed to process element: {number} of '{what}' list. It is of type {kind}, and the first one is an "
                 "Object"
             )
-        if row.keys() != first or not fits(row, signature):
+        if row.keys() != first or not known:
             raise InvalidArgumentError(
                 f"Failed to process element: {number} of '{what}' list. JSON object: {_shown(row)} keys must be equal "
                 f"to: {','.join(signature.inputs if row.keys() == first else first)}"
@@ -167,9 +168,9 @@ def columns_of(rows: list[Any], signature: ModelSignature, what: str = INSTANCES
     return columns
 
 
-def fits(row: Mapping[str, Any], signature: ModelSignature) -> bool:
-    """Whether a row has all that a request has to have, and nothing that is no input."""
-    return signature.required <= row.keys() <= signature.inputs.keys()
+def fits(names: Set[str], signature: ModelSignature) -> bool:
+    """Whether these are all that a request has to have, and none is no input's."""
+    return signature.required <= names <= signature.inputs.keys()
 
 
 def _named(inputs: Any, signature: ModelSignature, manners: Manners) -> Mapping[str, Any]:

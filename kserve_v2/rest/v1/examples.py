@@ -51,7 +51,7 @@ def decode_examples(
         raise InvalidArgumentError(f"Expecting '{_CONTEXT}' value to be an object")
     request = InferRequest(signature.model_name, {}, version, requested_outputs=(output,))
     if isinstance(examples, Columns):
-        if fits({**context, **examples.values}, signature):
+        if fits(context.keys() | examples.values.keys(), signature):
             request.inputs.update(_of_columns(examples, context, signature))
             return request
         examples = parse_json(examples.text)
