@@ -64,10 +64,11 @@ class ModelMap:
             name = self._stand_ins[name]
             served = self._loaded.get(name)
         self._names.raise_if_ambiguous(name)
+        # Nothing is loaded for what can be no version.
+        number, label = named_version(version, self.labels(name))
         if (self._all_on_demand or self._is_evicted(name)) and name not in self._loaded:
             # Which versions it has, and which labels, is known when it is loaded.
             raise NotLoadedError(name)
-        number, label = named_version(version, self.labels(name))
         model = served.versions.get(str(number)) if served else None
         if model is not None:
             return model

@@ -126,7 +126,7 @@ def _add_health_routes(app: FastAPI, service: InferenceService) -> None:
         return json_response({"live": True, "ready": is_ready}, 200 if is_ready else 400)
 
     @app.get("/v2/models/{model_name:model}/ready", **documented("model_ready"))
-    @app.get("/v2/models/{model_name:model}/versions/{version:version}/ready", **documented("model_ready"))
+    @app.get("/v2/models/{model_name:model}/versions/{version}/ready", **documented("model_ready"))
     async def model_ready(model_name: str, version: str = "") -> Response:
         """This model, or this version of it, answers."""
         if await service.model_says_ready(model_name, version):
@@ -166,21 +166,21 @@ def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
         return json_response({"model_stats": await service.slicer.finish(slices)})
 
     @app.get("/v2/models/{model_name:model}", **documented("model_metadata"))
-    @app.get("/v2/models/{model_name:model}/versions/{version:version}", **documented("model_metadata"))
+    @app.get("/v2/models/{model_name:model}/versions/{version}", **documented("model_metadata"))
     async def model_metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model."""
         metadata = await service.loaded(lambda: service.model_metadata(model_name, version))
         return json_response(model_metadata_view(metadata))
 
     @app.get("/v2/models/{model_name:model}/config", **documented("model_config"))
-    @app.get("/v2/models/{model_name:model}/versions/{version:version}/config", **documented("model_config"))
+    @app.get("/v2/models/{model_name:model}/versions/{version}/config", **documented("model_config"))
     async def model_config(model_name: str, version: str = "") -> Response:
         """The complete configuration of a model, with everything that was filled in."""
         config = await service.loaded(lambda: service.model_config(model_name, version))
         return json_response(config_to_dict(config))
 
     @app.get("/v2/models/{model_name:model}/stats", **documented("statistics"))
-    @app.get("/v2/models/{model_name:model}/versions/{version:version}/stats", **documented("statistics"))
+    @app.get("/v2/models/{model_name:model}/versions/{version}/stats", **documented("statistics"))
     async def model_statistics(model_name: str, version: str = "") -> Response:
         """Counters and durations of a model since it was loaded."""
         models = await service.counted(model_name, version)
@@ -242,7 +242,7 @@ def _add_description(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/docs/dataplane.json", include_in_schema=False)
     @app.get("/v2/models/{model_name:model}/docs/dataplane.json", include_in_schema=False)
     @app.get(
-        "/v2/models/{model_name:model}/versions/{version:version}/docs/dataplane.json",
+        "/v2/models/{model_name:model}/versions/{version}/docs/dataplane.json",
         include_in_schema=False,
     )
     @app.get("/openapi.json", include_in_schema=False)

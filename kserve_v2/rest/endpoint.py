@@ -10,7 +10,6 @@ from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from kserve_v2.config.release import is_label
 from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError, UnfinishedError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferRequest, InferResponse
@@ -98,7 +97,7 @@ def parse_target(path: str) -> tuple[str, str, str] | None:
     parts = path.split("/")
     if len(parts) == 5:
         return (parts[4], name_in_path(parts[3]), "") if parts[3] else None
-    if len(parts) == 7 and parts[4] == "versions" and names_version(parts[5]):
+    if len(parts) == 7 and parts[4] == "versions" and parts[5]:
         return (parts[6], name_in_path(parts[3]), parts[5]) if parts[3] else None
     return None
 
@@ -111,14 +110,9 @@ def _parse_v1_target(path: str) -> tuple[str, str, str] | None:
         return None
     if len(parts) == 4:
         return (f"v1:{verb.lower()}", name_in_path(parts[3]), "")
-    if len(parts) == 6 and parts[4] in ("versions", "labels") and names_version(parts[5]):
+    if len(parts) == 6 and parts[4] in ("versions", "labels") and parts[5]:
         return (f"v1:{verb.lower()}", name_in_path(parts[3]), parts[5])
     return None
-
-
-def names_version(text: str) -> bool:
-    """Whether a part of a path may be a version, or a label that stands for one."""
-    return (text.isdigit() and text.isascii()) or is_label(text)
 
 
 class ModelEndpoint:

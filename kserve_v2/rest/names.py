@@ -5,9 +5,7 @@
 import re
 from urllib.parse import unquote
 
-from starlette.convertors import Convertor, StringConvertor, register_url_convertor
-
-from kserve_v2.config.release import LABEL
+from starlette.convertors import Convertor, register_url_convertor
 
 # A slash, encoded any number of times. Once decoded, it could not be told from what is between the parts of a path, nor
 # `%2F` in a name from a slash.
@@ -44,12 +42,5 @@ class _NameConvertor(Convertor[str]):
         return _SLASH.sub(r"%25\1\2", value).replace("/", "%2F")
 
 
-class _VersionConvertor(StringConvertor):
-    """A version, or a label that stands for one, as `{version:version}`. Anything else makes no route, as in Triton."""
-
-    regex = f"[0-9]+|{LABEL.pattern}"
-
-
 register_url_convertor("model", _NameConvertor())
 register_url_convertor("region", _NameConvertor())
-register_url_convertor("version", _VersionConvertor())

@@ -50,7 +50,7 @@ def add_ui_routes(
     timed = TimedRequests(service, max_request_bytes)
 
     @app.post("/ui/models/{model_name:model}/infer", include_in_schema=False)
-    @app.post("/ui/models/{model_name:model}/versions/{version:version}/infer", include_in_schema=False)
+    @app.post("/ui/models/{model_name:model}/versions/{version}/infer", include_in_schema=False)
     async def infer(model_name: str, version: str = "") -> Response:
         return timed.infer(model_name, version)
 
@@ -67,7 +67,7 @@ def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
 
     @app.get("/v2/docs", include_in_schema=False)
     @app.get("/v2/models/{model_name:model}/docs", include_in_schema=False)
-    @app.get("/v2/models/{model_name:model}/versions/{version:version}/docs", include_in_schema=False)
+    @app.get("/v2/models/{model_name:model}/versions/{version}/docs", include_in_schema=False)
     async def elsewhere(request: Request) -> Response:
         """Where MLServer has the description. Relative, as there may be a prefix in front of all paths."""
         return RedirectResponse("../" * (request.scope["path"].count("/") - 1) + "docs")
@@ -90,7 +90,7 @@ def _add_page(app: FastAPI, service: InferenceService, assets: Assets) -> None:
 
 def _add_model_routes(app: FastAPI, service: InferenceService) -> None:
     @app.get("/ui/models/{model_name:model}", include_in_schema=False)
-    @app.get("/ui/models/{model_name:model}/versions/{version:version}", include_in_schema=False)
+    @app.get("/ui/models/{model_name:model}/versions/{version}", include_in_schema=False)
     async def form(model_name: str, version: str = "") -> Response:
         return _answer(await service.loaded(lambda: form_view(service, model_name, version)))
 
@@ -108,7 +108,7 @@ def _add_watching(app: FastAPI, service: InferenceService, *, caches: bool) -> N
         return LiveAnswer(watching, events)
 
     @app.get("/ui/models/{model_name:model}/explain", include_in_schema=False)
-    @app.get("/ui/models/{model_name:model}/versions/{version:version}/explain", include_in_schema=False)
+    @app.get("/ui/models/{model_name:model}/versions/{version}/explain", include_in_schema=False)
     async def explain(model_name: str, version: str = "") -> Response:
         return ExplainAnswer(service, watching, model_name, version, caches=caches)
 

@@ -389,6 +389,15 @@ def test_a_version_that_is_not_there_is_unknown_once_the_model_is(on_demand: Exp
     assert "version 7 is not found" in error_of(response)
 
 
+def test_nothing_is_loaded_for_what_can_be_no_version(on_demand: ExplicitServer, channel: Channel) -> None:
+    on_demand.write("no_version", versioned(1))
+    response = on_demand.server.infer("no_version/versions/1%20", ASK)
+    assert (response.status_code, "version string '1 '" in error_of(response)) == (400, True)
+    status, details = channel.infer_fails(grpc_request("no_version", model_version="+1"))
+    assert (status, "version string '+1'" in details) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    assert on_demand.index("no_version")[0].get("state", "") == ""
+
+
 def test_a_broken_model_is_not_loaded_by_every_request_but_at_once_when_it_was_repaired(
     on_demand: ExplicitServer, channel: Channel
 ) -> None:

@@ -631,6 +631,12 @@ def test_names_that_clients_make_up_are_forgotten(tmp_path: Path) -> None:
         ("m", "-1", InvalidArgumentError, "version should be an integral value > 0"),
         ("m", "9" * 30, InvalidArgumentError, "version should be an integral value > 0"),
         ("m", "٣", InvalidArgumentError, "version should be an integral value > 0"),
+        # Python takes these for 1 and 10.
+        ("m", "1 ", InvalidArgumentError, "specified version string '1 '"),
+        ("m", "+1", InvalidArgumentError, "specified version string '+1'"),
+        ("m", "1_0", InvalidArgumentError, "specified version string '1_0'"),
+        ("m", "-0", NotFoundError, "Request for unknown model: 'm' version 0 is not found"),
+        ("m", "-" + "0" * 99, InvalidArgumentError, "version should be an integral value > 0"),
     ],
 )
 def test_models_that_do_not_answer(

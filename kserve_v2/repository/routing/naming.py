@@ -4,10 +4,14 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from kserve_v2.config.release import Release, is_label
-from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.errors import InvalidArgumentError, NotFoundError, shortened
 from kserve_v2.messages import IndexEntry
 from kserve_v2.repository.routing.routes import without_effect
 from kserve_v2.repository.routing.served import Served
+
+_TOO_LARGE = 2**63
+# Zeros in front are allowed, but not without end.
+_MOST_DIGITS = 64
 
 
 def named_version(version: str, labels: Mapping[str, int]) -> tuple[int | None, str]:
@@ -35,21 +39,22 @@ def unknown_label(
 
 
 def parse_version(version: str) -> int:
-    """The number of a version as clients write it. Raises InvalidArgumentError, with Triton's texts, where it is
-    none.
+    """The number of a version as clients write it, in ASCII digits. Raises InvalidArgumentError, with Triton's texts,
+    where it is none.
     """
-    try:
-        number = int(version)
-    except ValueError:
-        number = 2**63
-    if number < 0:
+    digits = version.removeprefix("-")
+    # Python's `int` would take "1 ", "+1", "1_0" and digits of other scripts for numbers, and Triton's `stol` some of
+    # them, too: what was not meant as a version would be answered by one.
+    is_number = digits.isascii() and digits.isdigit() and len(digits) < _MOST_DIGITS
+    number = int(digits) if is_number else _TOO_LARGE
+    if number >= _TOO_LARGE:
+        raise InvalidArgumentError(
+            f"failed to get model version from specified version string '{shortened(version)}' (details: stol), "
+            "version should be an integral value > 0"
+        )
+    if number and digits != version:
         raise InvalidArgumentError(
             f"invalid model version specified '{version}' , version should be an integral value > 0"
-        )
-    if number >= 2**63 or not version.isascii():
-        raise InvalidArgumentError(
-            f"failed to get model version from specified version string '{version}' (details: stol), "
-            "version should be an integral value > 0"
         )
     return number
 

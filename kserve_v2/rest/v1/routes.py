@@ -24,8 +24,8 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
         return json_response({"models": sorted(names.union(service.manager.other_names))})
 
     @app.get("/v1/models/{model_name:model}", **documented("v1_status"))
-    @app.get("/v1/models/{model_name:model}/versions/{version:version}", **documented("v1_status"))
-    @app.get("/v1/models/{model_name:model}/labels/{version:version}", include_in_schema=False)
+    @app.get("/v1/models/{model_name:model}/versions/{version}", **documented("v1_status"))
+    @app.get("/v1/models/{model_name:model}/labels/{version}", include_in_schema=False)
     async def status(model_name: str, version: str = "") -> Response:
         """Whether a model answers, and the state of each of its versions."""
         known = service.versions(model_name, version)
@@ -44,8 +44,8 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
         return json_response({"error": f"Model with name {model_name} is not ready.", **states}, 503)
 
     @app.get("/v1/models/{model_name:model}/metadata", **documented("v1_metadata"))
-    @app.get("/v1/models/{model_name:model}/versions/{version:version}/metadata", **documented("v1_metadata"))
-    @app.get("/v1/models/{model_name:model}/labels/{version:version}/metadata", include_in_schema=False)
+    @app.get("/v1/models/{model_name:model}/versions/{version}/metadata", **documented("v1_metadata"))
+    @app.get("/v1/models/{model_name:model}/labels/{version}/metadata", include_in_schema=False)
     async def metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model, as TF Serving has them."""
 
