@@ -370,6 +370,65 @@ def test_the_formats_of_the_command_line_are_those_that_there_are() -> None:
     assert tuple(FORMATS) == check.FORMATS
 
 
+@pytest.fixture
+def archived(tmp_path: Path, write_model: WriteModel) -> Path:
+    """A folder with an archive that is one model, and one that has models in it."""
+    write_model(tmp_path, "m", DOUBLE)
+    with (
+        zipfile.ZipFile(tmp_path / "one.zip", "w") as one,
+        zipfile.ZipFile(tmp_path / "many.zip", "w") as many,
+    ):
+        for file in (tmp_path / "m").rglob("*.py"):
+            one.write(file, file.relative_to(tmp_path / "m"))
+            many.write(file, Path("a", file.relative_to(tmp_path / "m")))
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "argv", ["one.zip name", "one.zip --model-name name", "one.zip name --model-name name", "many.zip a"]
+)
+@pytest.mark.parametrize("command", ["check", "config"])
+def test_an_archive_that_is_one_model_is_called_what_is_asked_for(
+    command: str,
+    argv: str,
+    archived: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(archived)
+    assert main([command, *argv.split(), "--staging-dir", str(archived / "staging")], {}) == 0
+    name = "a" if argv == "many.zip a" else "name"
+    said = (
+        "1 model checked: 0 errors, 0 warnings\n"
+        if command == "check"
+        else f"# Model '{name}', version 1, as it is served."
+    )
+    assert capsys.readouterr().out.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("argv", "error"),
+    [
+        ("config one.zip", "expected one model: kserve-v2 config REPO MODEL"),
+        ("config one.zip a b", "expected one model: kserve-v2 config REPO MODEL"),
+        ("config one.zip a --model-name b", "no model repository has a directory of the name 'a'"),
+        ("config one.zip a many.zip", "expected one model: kserve-v2 config REPO MODEL"),
+        ("config one.zip a --model m", "expected one model: kserve-v2 config REPO MODEL"),
+        ("check one.zip a b", "the archive is one model, not a repository of models: give --model-name NAME"),
+        (
+            "check a --model-repository one.zip --model-repository many.zip",
+            "the archive is one model, not a repository",
+        ),
+    ],
+)
+def test_what_cannot_be_the_name_of_an_archive(
+    argv: str, error: str, archived: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(archived)
+    assert main([*argv.split(), "--staging-dir", str(archived / "staging")], {}) == 2
+    assert capsys.readouterr().err.startswith(f"error: {error}")
+
+
 # --- kserve-v2 config -------------------------------------------------------------------------------------------------
 
 COMMENTED = """\

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Mapping
 
-from kserve_v2.commands.command import Command, UsageError
+from kserve_v2.commands.command import Command
 from kserve_v2.commands.looking_options import add_time_limit, look
 from kserve_v2.commands.numbers import positive_number
 from kserve_v2.commands.operands import take_repository
@@ -14,7 +14,7 @@ _DESCRIPTION = """\
 Print the configuration that a model is served with, as `serve` with the same options would complete it, and for each
 field where it comes from: the line of the file that says it, the model's own file, the name of a file or directory, or
 a default of the server. REPO may be given as --model-repository, too. In the place of both may stand whatever `serve`
-takes as one model: its file or folder, or package.module:Class.
+takes as one model: its file or folder, or package.module:Class. Of an archive that is one model, MODEL is its name.
 
 Exit status: 0 if there is one, 1 if something is wrong with it, which is said then, 2 for a wrong command line.
 """
@@ -52,12 +52,6 @@ def _add(parser: argparse.ArgumentParser) -> None:
 
 def _run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     take_repository(namespace)
-    # A single model need not be named.
-    named = len(namespace.operands) + len(getattr(namespace, "model", []))
-    if named != 1:
-        raise UsageError(
-            "expected one model: kserve-v2 config REPO MODEL, or kserve-v2 config FILE (see kserve-v2 config --help)"
-        )
 
     def show(settings: Settings) -> int:
         from kserve_v2.commands.looking.config import run  # noqa: PLC0415 - large

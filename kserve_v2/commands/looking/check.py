@@ -9,7 +9,7 @@ from kserve_v2.checking.findings import Finding, Level, merged
 from kserve_v2.checking.formats import FORMATS, counts
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.commands.apart import Process
-from kserve_v2.commands.looking.models import at_hand, known_model, looking_options, where_they_lie
+from kserve_v2.commands.looking.models import at_hand, known_model, look_at, looking_options, where_they_lie
 from kserve_v2.commands.output import own_output, say
 from kserve_v2.errors import ServingError
 from kserve_v2.plugins import BackendRegistry
@@ -22,6 +22,10 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
     """Print the report and return the exit status. The operands are the models, none for all of them. Raises
     SettingsError, StartupError.
     """
+    return look_at(namespace.operands, settings, lambda settings: _checked(settings, namespace))
+
+
+def _checked(settings: Settings, namespace: argparse.Namespace) -> int:
     registry = BackendRegistry()
     options = looking_options(settings, registry)
     machine = Machine(namespace.cpus or cpu_budget(), namespace.gpus)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from kserve_v2.checking.listening import listening
 from kserve_v2.checking.origins import Origin, Origins, leaves
 from kserve_v2.checking.unwise import Machine
 from kserve_v2.commands.apart import Process
+from kserve_v2.commands.command import UsageError
 from kserve_v2.commands.looking.models import (
     at_hand,
     known_model,
+    look_at,
     looking_options,
     single_models,
     where_they_lie,
@@ -37,11 +40,17 @@ from kserve_v2.settings.settings import Settings
 
 
 def run(settings: Settings, namespace: argparse.Namespace) -> int:
-    """Print the configuration of the one operand and return the exit status. Raises SettingsError, StartupError."""
+    """Print the configuration of the one operand and return the exit status. Raises UsageError, SettingsError,
+    StartupError.
+    """
+    return look_at(namespace.operands, settings, lambda settings: _shown(settings, namespace))
+
+
+def _shown(settings: Settings, namespace: argparse.Namespace) -> int:
     registry = BackendRegistry()
     options = looking_options(settings, registry)
     with at_hand(options), own_output(), listening(), chdir(Path.cwd()):
-        name = known_model((namespace.operands or single_models(options))[0], options)
+        name = known_model(_the_one(namespace.operands, settings, options), options)
         watch = Process.watch
         try:
             if name in watch.ended:
@@ -57,6 +66,19 @@ def run(settings: Settings, namespace: argparse.Namespace) -> int:
             return 1
     say(text)
     return 0
+
+
+def _the_one(operands: Sequence[str], settings: Settings, options: RepositoryOptions) -> str:
+    """The name of the model that is meant. Raises UsageError unless it is one. A single model need not be named."""
+    names = single_models(options)
+    if operands:
+        # The name of a repository that is one model may be given twice.
+        names = [*operands, *(each for each in names if each != settings.model_name)]
+    if len(names) != 1:
+        raise UsageError(
+            "expected one model: kserve-v2 config REPO MODEL, or kserve-v2 config FILE (see kserve-v2 config --help)"
+        )
+    return names[0]
 
 
 def _config(name: str, wanted: int, form: str, options: RepositoryOptions, registry: BackendRegistry) -> str:

@@ -1,6 +1,6 @@
 """Models that are named on the command line, and the options of the server that would serve them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -11,6 +11,7 @@ from kserve_v2.checking.findings import Finding, as_given
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.locations.linked import lies_at
+from kserve_v2.repository.locations.location import OneModelError
 from kserve_v2.repository.preparing.candidate import find_entry
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.settings.flags import did_you_mean
@@ -37,12 +38,14 @@ def at_hand(options: RepositoryOptions) -> Iterator[None]:
 
 
 def known_model(name: str, options: RepositoryOptions) -> str:
-    """The name, if a repository has such a model. Raises SettingsError."""
+    """The name, if a repository has such a model. Raises SettingsError, and OneModelError for what is no repository."""
     try:
         if options.locations is not None:
             options.locations.materialize(name)
         if find_entry(name, options) is not None:
             return name
+    except OneModelError:
+        raise
     except InvalidArgumentError as error:
         raise SettingsError(error.message) from None
     except ServingError as error:
@@ -51,8 +54,20 @@ def known_model(name: str, options: RepositoryOptions) -> str:
     raise SettingsError(f"no model repository has a directory of the name '{name}'{hint}")
 
 
+def look_at(names: Sequence[str], settings: Settings, look: Callable[[Settings], int]) -> int:
+    """Look at models of these names, with settings of the server. An archive that is one model has no name of its own:
+    it is called what is asked for, as if --model-name said so. Raises what `look` raises, and SettingsError.
+    """
+    try:
+        return look(settings)
+    except OneModelError as error:
+        if len(names) != 1 or len(settings.model_repository) != 1:
+            raise SettingsError(error.message) from None
+    return look(replace(settings, model_name=names[0]))
+
+
 def single_models(options: RepositoryOptions) -> list[str]:
-    """The names of models that lie in no repository."""
+    """The names of models that lie in no repository, or are one."""
     return [] if options.locations is None else options.locations.single
 
 

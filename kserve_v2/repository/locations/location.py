@@ -22,6 +22,10 @@ _MODELS_AT_A_TIME = 4
 _REPOSITORY = "repository"
 
 
+class OneModelError(InvalidArgumentError):
+    """An archive that is to be a repository of models is one model, and has no name for it."""
+
+
 class Location(Protocol):
     """Where models come from. Used on several threads; everything blocks. Raises ServingError."""
 
@@ -317,6 +321,4 @@ def _as_model(directory: Path) -> None:
 def _as_repository(directory: Path) -> None:
     flat.unwrap_repository(directory)
     if flat.is_one_model(directory):
-        raise InvalidArgumentError(
-            "the archive is one model, not a repository of models: give --model-name NAME"
-        )
+        raise OneModelError("the archive is one model, not a repository of models: give --model-name NAME")

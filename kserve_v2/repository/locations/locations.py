@@ -107,8 +107,9 @@ class Locations:
 
     @property
     def single(self) -> list[str]:
-        """The names of the models that were given one by one."""
-        return [each.name for each in self._where.models]
+        """The names of the models that were given one by one, or as a repository that is one model."""
+        of_repository = [self._where.model_name] if self._where.model_name else []
+        return [*of_repository, *(each.name for each in self._where.models)]
 
     def origin_of(self, name: str) -> str:
         """Where a model was seen that could perhaps not be brought here, for who speaks of it: a URL without secrets,
