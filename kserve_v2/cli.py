@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from kserve_v2.commands.apart import run_apart
 from kserve_v2.commands.command import Command, CommandError, UsageError
@@ -34,8 +34,34 @@ to begin:
 kserve-v2 COMMAND --help says more of each, with its options and examples."""
 
 
+class _Once(argparse.Action):
+    """Stores the value of an option that takes one: of several, argparse would take the last and say nothing. Options
+    of the server collect theirs: see `settings.flags`.
+    """
+
+    _given = False
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest, None)
+        if self._given and values != before:
+            raise UsageError(f"{option_string} is given twice, as {before} and as {values}: give it once")
+        self._given = True
+        setattr(namespace, self.dest, values)
+
+
 class _Parser(argparse.ArgumentParser):
     """Reports a mistake as an exception, so that all of them end in the same one line."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for name in (None, "store"):
+            self.register("action", name, _Once)
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message)

@@ -189,9 +189,8 @@ def test_what_cannot_be_archived_is_said_and_nothing_is_left(
     (here / "same/handler.py").write_text("another")
     (here / "circle/again").symlink_to(here / "circle")
     before = sorted(here.rglob("*"))
-    assert (
-        main(["archive", "--model-name", "net", "-v", "1.0", "--handler", "code/handler.py", *options]) == 1
-    )
+    usual = {"--model-name": "net", "--version": "1.0", "--handler": "code/handler.py"} | dict([options])
+    assert main(["archive", *(word for option in usual.items() for word in option)]) == 1
     assert said in capsys.readouterr().err
     assert sorted(here.rglob("*")) == before
 

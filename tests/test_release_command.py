@@ -123,7 +123,23 @@ def test_what_is_asked_for(
             "--label PROD --version 0",
             "--version: expected a version, which is a whole number from 1, got '0'",
         ),
-        ("--label PROD --version 3 --clear all", "--label: the labels are to be cleared in the same command"),
+        *(
+            (
+                f"--label PROD --version 3 --clear split --clear {what}",
+                f"--label PROD and --clear {what} contradict each other: leave one of them out",
+            )
+            for what in ("all", "labels", "label:PROD")
+        ),
+        (
+            "--clear split --split 2=100",
+            "--split and --clear split contradict each other: leave one of them out",
+        ),
+        (
+            "--shadow 3 --clear shadow",
+            "--shadow and --clear shadow contradict each other: leave one of them out",
+        ),
+        ("--label A --version 3 --label B", "--label is given twice, as A and as B: give it once"),
+        ("--split 2=100 --split 3=100", "--split is given twice, as 2=100 and as 3=100: give it once"),
         ("--split 2", "--split: expected VERSION=PERCENT, as in 2=90,3=10, got '2'"),
         ("--split 2=x", "--split: expected per cent, got 'x'"),
         ("--split 2=nan", "--split: expected per cent from 0 to 100, got 'nan'"),

@@ -29,6 +29,9 @@ from kserve_v2.bench.target import DEFAULT_URLS, Protocol, Target, parse_target
 
 _HEADER_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
+_CONNECTIONS = 128
+_STABILITY = 10.0
+
 _NO_CPU = (
     "the server's CPU time is not known: name its --metrics-url, or its --pid if it runs on this machine"
 )
@@ -62,12 +65,16 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     """Raises BenchUsageError."""
     if arguments.rate is not None and arguments.concurrency is not None:
         raise BenchUsageError("--concurrency is for a closed loop, --rate for an open one: give one of them")
+    if arguments.max_rounds == 1 and arguments.stability is not None:
+        raise BenchUsageError(
+            "--stability is how close rounds are to each other, and --max-rounds 1 has only one"
+        )
     return Plan(
         loads_of(arguments),
         arguments.warm_up,
         arguments.duration,
         arguments.max_rounds,
-        tolerance=arguments.stability / 100,
+        tolerance=(arguments.stability or _STABILITY) / 100,
         timeout_s=arguments.timeout,
         vary=Vary(arguments.vary),
     )
@@ -76,12 +83,15 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 def loads_of(arguments: argparse.Namespace) -> list[Load]:
     """Raises BenchUsageError."""
     if arguments.rate is None:
+        for flag in ("arrivals", "connections"):
+            if getattr(arguments, flag) is not None:
+                raise BenchUsageError(f"--{flag} goes with --rate: it is for an open loop")
         numbers = _numbers("--concurrency", arguments.concurrency or "1,4,16")
         if any(number != int(number) for number in numbers):
             raise BenchUsageError(f"--concurrency: expected whole numbers, got {arguments.concurrency!r}")
         return [ClosedLoop(int(number)) for number in numbers]
-    arrivals = Arrivals(arguments.arrivals)
-    return [OpenLoop(rate, arrivals, arguments.connections) for rate in _numbers("--rate", arguments.rate)]
+    arrivals, connections = Arrivals(arguments.arrivals or "poisson"), arguments.connections or _CONNECTIONS
+    return [OpenLoop(rate, arrivals, connections) for rate in _numbers("--rate", arguments.rate)]
 
 
 def _numbers(option: str, text: str) -> list[float]:
@@ -102,10 +112,16 @@ def targets_of(arguments: argparse.Namespace) -> list[Target]:
     ca_file = arguments.ca_file or ""
     if ca_file and not Path(ca_file).is_file():
         raise BenchUsageError(f"--ca-file {ca_file}: no such file")
-    return [
-        replace(target, headers=headers, ca_file=ca_file)
-        for target in (first, *map(parse_target, arguments.compare))
-    ]
+    targets = [first, *map(parse_target, arguments.compare)]
+    if ca_file and not any(target.tls for target in targets):
+        raise BenchUsageError(f"--ca-file is for a server with TLS, and {first.url} is none")
+    if arguments.json_tensors and all(target.protocol is Protocol.GRPC for target in targets):
+        raise BenchUsageError("--json-tensors is for REST: over gRPC tensors are no JSON")
+    if arguments.pid is not None and arguments.metrics_url is not None:
+        raise BenchUsageError(
+            "--pid and --metrics-url both say where the server's CPU time is from: give one of them"
+        )
+    return [replace(target, headers=headers, ca_file=ca_file) for target in targets]
 
 
 def _header(text: str) -> tuple[str, str]:

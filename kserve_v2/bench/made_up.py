@@ -44,6 +44,11 @@ def check_wishes(view: ModelView, wishes: Wishes) -> None:
             raise BenchUsageError(
                 f"{option}: model '{view.name}' has no input '{unknown}', but {', '.join(names)}"
             )
+    both = next((name for name in wishes.shapes if name in wishes.values), None)
+    if both is not None:
+        raise BenchUsageError(
+            f"--shape {both}:... is for a made up input, and {both}=... says what is sent: give one"
+        )
     if wishes.batch != 1 and not view.batches:
         raise BenchUsageError(
             f"--batch {wishes.batch}: the inputs of model '{view.name}' have no batch dimension (max_batch_size is 0)"
@@ -119,6 +124,10 @@ def given_values(view: ModelView, wanted: TensorView, wishes: Wishes) -> Array:
     )
     if not fits:
         raise BenchUsageError(f"{where}: expected the shape {list(wanted.shape)}, got {list(array.shape)}")
+    if view.batches and wishes.batch not in (1, len(array)):
+        raise BenchUsageError(
+            f"{where}: it has {len(array)} rows, and --batch says {wishes.batch}: leave one of them out"
+        )
     return array
 
 

@@ -112,13 +112,11 @@ def _add_load(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--arrivals",
         choices=("poisson", "constant"),
-        default="poisson",
         help="Open loop: independent clients, or one request every 1/rate seconds. [default poisson]",
     )
     group.add_argument(
         "--connections",
         type=positive_number,
-        default=128,
         metavar="N",
         help="Open loop: connections at most; requests that find none free wait, and that counts. [default 128]",
     )
@@ -145,7 +143,6 @@ def _add_measuring(group: "argparse._ArgumentGroup") -> None:
     group.add_argument(
         "--stability",
         type=number_above_zero,
-        default=10.0,
         metavar="PERCENT",
         help="How close the last three rounds have to be. [default 10]",
     )

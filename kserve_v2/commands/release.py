@@ -101,15 +101,14 @@ def _run(arguments: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 def change_of(arguments: argparse.Namespace) -> Json:
     """The change that a command line asks for, as the server takes it. Raises UsageError."""
+    _raise_if_contradictory(arguments)
     document = _cleared(arguments.clear)
     if (arguments.label is None) != (arguments.version is None):
         missing = "--version" if arguments.version is None else "--label"
         raise UsageError(f"--label and --version belong together: {missing} is missing")
     if arguments.label is not None:
-        labels = document.get("labels", {})
-        if labels is None:
-            raise UsageError("--label: the labels are to be cleared in the same command")
-        document["labels"] = labels | {arguments.label: _version(arguments.version, "--version")}
+        set_to = {arguments.label: _version(arguments.version, "--version")}
+        document["labels"] = document.get("labels", {}) | set_to
     sticky = [
         {kind: name}
         for kind, name in (("header", arguments.sticky_header), ("parameter", arguments.sticky_parameter))
@@ -121,6 +120,20 @@ def change_of(arguments: argparse.Namespace) -> Json:
         document["split"] = {"shares": _shares(arguments.split)} | ({"sticky": sticky[0]} if sticky else {})
     document |= _shadow(arguments)
     return document
+
+
+def _raise_if_contradictory(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for what is to be set and taken away. With a split or a shadow, `--clear all` takes away what
+    else there is.
+    """
+    label = arguments.label
+    for flag, given, clears in (
+        (f"--label {label}", label, (f"label:{label}", "labels", "all")),
+        ("--split", arguments.split, ("split",)),
+        ("--shadow", arguments.shadow, ("shadow",)),
+    ):
+        if given is not None and (both := [what for what in clears if what in arguments.clear]):
+            raise UsageError(f"{flag} and --clear {both[0]} contradict each other: leave one of them out")
 
 
 def _shadow(arguments: argparse.Namespace) -> Json:

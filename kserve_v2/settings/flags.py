@@ -10,11 +10,12 @@ from types import MappingProxyType
 from typing import Any
 
 from kserve_v2.settings import options
-from kserve_v2.settings.options import CLIENT_VARIABLES, ENVIRONMENT_PREFIX, SettingsError
-from kserve_v2.settings.settings import OPTIONS, Settings
+from kserve_v2.settings.options import CLIENT_VARIABLES, ENVIRONMENT_PREFIX, Option, SettingsError
+from kserve_v2.settings.settings import GRPC, HTTP, METRICS, OPTIONS, Settings
 from kserve_v2.settings.torchserve_options import IGNORED_TORCHSERVE_OPTIONS
 from kserve_v2.settings.triton_options import BACKEND_SETTINGS, IGNORED_OPTIONS, REFUSED_OPTIONS
 
+_TLS_FILES = ("server_cert", "server_key", "root_cert")
 _BY_NAME = {option.name: option for option in OPTIONS}
 _IGNORED = {**IGNORED_OPTIONS, **IGNORED_TORCHSERVE_OPTIONS}
 
@@ -75,11 +76,14 @@ def resolve(
     settings = Settings(**values)
     warnings = (
         *_ignored_flags(flags),
+        *_given_again(flags),
         *_unknown_variables(environ),
         *_unread_backend_settings(settings),
         *_unused_files(settings),
         *_unused_resources(settings),
         *_unused_control(settings),
+        *_unused_fronts(settings),
+        *_unused_companions(settings),
     )
     return settings, warnings
 
@@ -121,6 +125,26 @@ def _ignored_flags(flags: Mapping[str, Sequence[str]]) -> list[str]:
     ]
 
 
+def _given_again(flags: Mapping[str, Sequence[str]]) -> list[str]:
+    """Options of which, as in Triton, the last value counts, so that whoever adds to a command line can replace one."""
+    warnings = []
+    for option in OPTIONS:
+        texts = flags.get(option.name, ())
+        if len(set(texts)) > 1 and _counts_alone(texts[-1], option, option.from_flag(texts)):
+            shown = option.kind.show(option.from_flag(texts))
+            warnings.append(f"{option.flag} is given {len(texts)} times: the last value, {shown}, counts")
+    return warnings
+
+
+def _counts_alone(last: str, option: Option[Any], value: object) -> bool:
+    """Whether the last of several texts is all that the value is made of."""
+    try:
+        return bool(option.from_flag([last]) == value)
+    except SettingsError:
+        # It needs the others.
+        return False
+
+
 def _unknown_variables(environ: Mapping[str, str]) -> list[str]:
     # Refused ones that have come this far are empty.
     refused = {ENVIRONMENT_PREFIX + name.replace("-", "_").upper() for name in REFUSED_OPTIONS}
@@ -152,7 +176,7 @@ def _unused_files(settings: Settings) -> list[str]:
     warnings = []
     for protocol, name in (("http", "HTTP"), ("grpc", "gRPC")):
         tls = settings.tls(protocol)
-        given = [f"{protocol}_{file}" for file in ("server_cert", "server_key", "root_cert")]
+        given = [f"{protocol}_{file}" for file in _TLS_FILES]
         unused = [
             option.flag for option in OPTIONS if option.name in given and getattr(settings, option.name)
         ]
@@ -191,3 +215,41 @@ def _unused_control(settings: Settings) -> list[str]:
             "--on-demand-wait-secs is ignored: no request waits without --model-control-mode on-demand"
         )
     return warnings
+
+
+def _unused_fronts(settings: Settings) -> list[str]:
+    """What says how something is served that is not."""
+    # It holds for gRPC, too; and files for TLS that nothing uses are told of by themselves.
+    elsewhere = {
+        "http_max_input_size",
+        *(f"{name}_{file}" for name in ("http", "grpc") for file in _TLS_FILES),
+    }
+    return [
+        f"{option.flag} is ignored: {what} is not served with --{allow.replace('_', '-')}=false"
+        for allow, group, what in (
+            ("allow_http", HTTP, "REST"),
+            ("allow_grpc", GRPC, "gRPC"),
+            ("allow_metrics", METRICS, "/metrics"),
+        )
+        if not getattr(settings, allow)
+        for option in OPTIONS
+        if option.group == group and option.name not in (allow, *elsewhere)
+        if getattr(settings, option.name) != option.default
+    ]
+
+
+def _unused_companions(settings: Settings) -> list[str]:
+    """What says more of something that is not asked for."""
+    return [
+        f"{_BY_NAME[name].flag} is ignored: {why}"
+        for name, is_used, why in (
+            ("memory_min_idle_secs", settings.memory_budget, "nothing makes room without --memory-budget"),
+            ("replicate_up_to", settings.processes != 1, "there is one process without --processes"),
+            (
+                "grpc_max_connection_age_grace",
+                settings.grpc_max_connection_age,
+                "no connection is ended without --grpc-max-connection-age",
+            ),
+        )
+        if not is_used and getattr(settings, name) != _BY_NAME[name].default
+    ]

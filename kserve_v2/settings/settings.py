@@ -634,9 +634,10 @@ class Settings:
                 "enable_model_api",
                 "token_auth",
                 "torchserve_networks",
+                "torchserve_archive_limit",
             ):
-                if getattr(self, name):
-                    raise SettingsError(f"--{name.replace('_', '-')}: works only with --torchserve")
+                if getattr(self, name) != _BY_NAME[name].default:
+                    raise SettingsError(f"{_BY_NAME[name].flag}: works only with --torchserve")
             return
         if len(self.model_repository) > 1 or not all(map(_is_folder, self.model_repository)):
             raise SettingsError(
@@ -680,6 +681,8 @@ class Settings:
 
 OPTIONS: tuple[Option[Any], ...] = tuple(replace(f.metadata["option"], name=f.name) for f in fields(Settings))
 """The table of options, in the order of the help text."""
+
+_BY_NAME = {option.name: option for option in OPTIONS}
 
 
 def _is_folder(repository: Path | RepositoryUrl) -> bool:

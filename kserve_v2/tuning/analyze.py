@@ -36,7 +36,7 @@ _SAME_MACHINE = "The load came from the same machine, whose CPUs it shared with 
 @dataclass(frozen=True, slots=True)
 class Task:
     """What is to be analyzed. `text`: of the model's configuration, "" for none; `flags`: of the server. `given`:
-    values to try. `protocol`: `REST` or `gRPC`.
+    values to try. `protocol`: `REST` or `gRPC`. `json_tensors`: over REST, nothing is sent as bytes.
     """
 
     model: str
@@ -47,6 +47,7 @@ class Task:
     given: Mapping[Dimension, Sequence[int]]
     cpus: int
     protocol: str = "REST"
+    json_tensors: bool = False
 
 
 def analyze(task: Task, tell: Callable[[str], None]) -> tuple[Analysis, str]:
@@ -75,7 +76,7 @@ def _analyzed(task: Task, server: TrialServer, tell: Callable[[str], None]) -> t
     form = Form(
         target,
         task.model,
-        binary=view.binary and task.source.file is None,
+        binary=view.binary and task.source.file is None and not task.json_tensors,
         sequences=view.sequences,
         batches=view.batches,
     )

@@ -192,6 +192,21 @@ def test_a_server_that_ends_meanwhile_has_results_up_to_then(
     ("arguments", "status", "text"),
     [
         ("m --concurrency 1 --rate 1", 2, "--concurrency is for a closed loop, --rate for an open one"),
+        ("m --arrivals poisson", 2, "--arrivals goes with --rate: it is for an open loop"),
+        ("m --connections 3 --concurrency 2", 2, "--connections goes with --rate: it is for an open loop"),
+        (
+            "m --stability 10 --max-rounds 1",
+            2,
+            "--stability is how close rounds are to each other, and --max-rounds 1",
+        ),
+        ("m --pid 1 --metrics-url http://h", 2, "--pid and --metrics-url both say where"),
+        ("m --protocol grpc --json-tensors", 2, "--json-tensors is for REST: over gRPC tensors are no JSON"),
+        (
+            "m --ca-file /etc/hostname",
+            2,
+            "--ca-file is for a server with TLS, and http://127.0.0.1:8000 is none",
+        ),
+        ("m --rate 1 --rate 2", 2, "--rate is given twice, as 1 and as 2: give it once"),
         ("m --concurrency 0", 2, "--concurrency: expected numbers above 0"),
         ("m --concurrency 1.5", 2, "--concurrency: expected whole numbers"),
         ("m --rate fast", 2, "--rate: expected numbers above 0, separated by commas, got 'fast'"),

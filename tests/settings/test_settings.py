@@ -128,7 +128,8 @@ def test_the_defaults_are_tritons_except_that_addresses_are_loopback_and_a_bad_m
     ],
 )
 def test_flags(argv: list[str], name: str, value: object) -> None:
-    assert getattr(settings(*argv), name) == value
+    # Of the same one, the last counts, which is told.
+    assert getattr(read(*REPOSITORY, *argv)[0], name) == value
 
 
 @pytest.mark.parametrize(
@@ -511,6 +512,24 @@ def test_a_password_is_not_repeated_in_an_error(key: str) -> None:
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
+        (["--http-port=1", "--http-port=2", "--http-port=2"], ["--http-port is given 3 times: the last value, 2, counts"]),
+        (["--http-port=1", "--http-port=1", "--load-model=a", "--load-model=b", "--model-control-mode=explicit"], []),
+        (["--cache-config=redis,host=h", "--cache-config=redis,port=1"], []),
+        (["--allow-http=false", "--allow-http"], ["--allow-http is given 2 times: the last value, true, counts"]),
+        (["--allow-http=false", "--http-port=9", "--http-max-input-size=5"],
+         ["--http-port is ignored: REST is not served with --allow-http=false"]),
+        (["--allow-grpc=false", "--grpc-port=9", "--grpc-keepalive-time=5", "--grpc-server-cert=c"],
+         ["--grpc-server-cert is ignored: gRPC connections are NOT encrypted without --grpc-use-ssl",
+          "--grpc-port is ignored: gRPC is not served with --allow-grpc=false",
+          "--grpc-keepalive-time is ignored: gRPC is not served with --allow-grpc=false"]),
+        (["--allow-metrics=false", "--metrics-port=9"],
+         ["--metrics-port is ignored: /metrics is not served with --allow-metrics=false"]),
+        (["--memory-min-idle-secs=3"], ["--memory-min-idle-secs is ignored: nothing makes room without --memory-budget"]),
+        (["--memory-min-idle-secs=3", "--memory-budget=cpu=1G"], []),
+        (["--replicate-up-to=3"], ["--replicate-up-to is ignored: there is one process without --processes"]),
+        (["--replicate-up-to=3", "--processes=auto"], []),
+        (["--grpc-max-connection-age-grace=3"],
+         ["--grpc-max-connection-age-grace is ignored: no connection is ended without --grpc-max-connection-age"]),
         (["--repository-poll-secs=3"], ["--repository-poll-secs is ignored: nobody polls without --model-control-mode poll"]),
         (["--repository-poll-secs=15"], []),
         (["--repository-poll-secs=3", "--repository-settle-secs=0", "--model-control-mode=poll"], []),
@@ -597,7 +616,7 @@ def test_connections_of_grpcio_cannot_be_shared() -> None:
     ("text", "size"), [("0", 0), ("67108864", 64 << 20), ("64M", 64 << 20), ("2g", 2 << 30), ("1KiB", 1024)]
 )
 def test_a_size(text: str, size: int) -> None:
-    assert settings("--replicate-up-to", text).replicate_up_to == size
+    assert settings("--processes=2", "--replicate-up-to", text).replicate_up_to == size
 
 
 def test_what_is_no_size() -> None:

@@ -141,5 +141,10 @@ def parameters_of(texts: Sequence[str]) -> dict[str, Any]:
             read = json.loads(value)
         except ValueError:
             read = value
-        found[name] = read if isinstance(read, bool | int | float | str) else value
+        read = read if isinstance(read, bool | int | float | str) else value
+        if name in found and found[name] != read:
+            raise UsageError(
+                f"--parameter: {name} is given twice, as {found[name]} and as {value}: give it once"
+            )
+        found[name] = read
     return found

@@ -32,6 +32,8 @@ def run(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
         raise UsageError("expected a model: kserve-v2 infer MODEL NAME=VALUE (see kserve-v2 infer --help)")
     if namespace.sequence is None and (namespace.sequence_start or namespace.sequence_end):
         raise UsageError("--sequence-start and --sequence-end go with --sequence")
+    if namespace.stream and namespace.classes:
+        raise UsageError("--classes and --stream: a stream has no classes, leave one of them out")
     request = read_request(namespace.request) if namespace.request else {}
     with asking(namespace, environ) as client:
         metadata = _metadata(client, model, namespace.model_version)
@@ -155,6 +157,10 @@ def _answers(
             # Of models that answer any number of times; it is said before anything is executed.
             if "decoupled" not in error.message:
                 raise
+            if namespace.classes:
+                raise CommandError(
+                    f"--classes: model '{model}' answers with a stream, which has no classes: leave --classes out"
+                ) from None
         else:
             return
     with client.stream(model, inputs, timeout=time_of(namespace), **options) as results:

@@ -61,7 +61,7 @@ def run_load(namespace: argparse.Namespace, environ: Mapping[str, str]) -> int:
     if namespace.file and namespace.config is None:
         raise UsageError("--file goes with --config: say with which configuration the files are to be served")
     config = _config(namespace.config)
-    files = dict(_file(text) for text in namespace.file)
+    files = _files(namespace.file)
     with asking(namespace, environ) as client:
         return _each(names, lambda name: _load(client, name, config, files, time_of(namespace)))
 
@@ -111,6 +111,15 @@ def _names(namespace: argparse.Namespace, command: str) -> list[str]:
     if not names:
         raise UsageError(f"expected a model: kserve-v2 {command} MODEL (see kserve-v2 {command} --help)")
     return names
+
+
+def _files(texts: Sequence[str]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for text in texts:
+        name, content = _file(text)
+        if files.setdefault(name, content) != content:
+            raise UsageError(f"--file: {name} is given twice, the second time as {text!r}: give it once")
+    return files
 
 
 def _file(text: str) -> tuple[str, bytes]:

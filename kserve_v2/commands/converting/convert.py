@@ -58,10 +58,17 @@ def _result(content: Content, name: str, tensors: Tensors, *, as_skeleton: bool)
             f"--input and --output belong to archives with base_handler, and this one has {handler}"
         )
     try:
+        converted = None
         if handler == "base_handler":
-            return converted_base(content, name, tensors)
-        if handler in _HANDLERS:
-            return converted_handler(content, name)
+            converted = converted_base(content, name, tensors)
+        elif handler in _HANDLERS:
+            converted = converted_handler(content, name)
+        if converted is not None:
+            if as_skeleton:
+                raise CommandError(
+                    f"--skeleton: {content.source.name} has {handler}, which is converted as a whole: leave it out"
+                )
+            return converted
         why = "it has a handler of its own"
     except NotConvertibleError as error:
         why = str(error)

@@ -42,6 +42,10 @@ def run(settings: Settings, namespace: argparse.Namespace, model: str) -> int:
     """Analyze, report, and write. Raises BenchError, SettingsError, StartupError."""
     if namespace.plot:
         check_plot(namespace.plot)
+    if namespace.json_tensors and namespace.protocol == "grpc":
+        raise BenchUsageError("--json-tensors is for REST, and --protocol is grpc: leave one of them out")
+    for name in sorted(_NOT_PASSED_ON & flags.given(namespace).keys()):
+        tell(f"warning: --{name.replace('_', '-')} is ignored: the server for the trials has its own")
     options = looking_options(settings, BackendRegistry())
     with at_hand(options):
         known_model(model, options)
@@ -62,6 +66,7 @@ def run(settings: Settings, namespace: argparse.Namespace, model: str) -> int:
         _given(namespace),
         cpu_budget(),
         "gRPC" if namespace.protocol == "grpc" else "REST",
+        json_tensors=namespace.json_tensors,
     )
     analysis, chosen = analyze(task, silent if namespace.quiet else tell)
     _show(analysis, chosen, namespace, path)
