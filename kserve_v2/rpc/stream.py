@@ -28,6 +28,7 @@ from kserve_v2.rpc.status import known
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, stream
 from kserve_v2.scheduling.slices import LARGE_BYTES, Slices, Work
+from kserve_v2.scheduling.target import Ticket
 from kserve_v2.tracing.trace import Trace
 
 FINAL_RESPONSE = "triton_final_response"
@@ -123,7 +124,6 @@ class _Stream:
         self._given_up = False
         self._under_way = 0
         # Bytes of requests in flight and of answers that wait, without small ones; and the size of the largest answer.
-        self._large = False
         self._held_bytes = 0
         self._largest_answer = 0
         self._inflight = rpc.service.inflight
@@ -188,16 +188,12 @@ class _Stream:
         if trace is not None:
             trace.stamp("GRPC_SEND_END")
 
-    def _end(self) -> None:
+    def _end(self, turn: _Turn) -> None:
         """Another request may take the place of one."""
-        self._under_way -= 1
-        self._one_has_ended.set()
-
-    def _end_large(self, turn: _Turn) -> None:
-        """As `_end`, for a request that holds much, or whose answer does."""
         self._held_bytes -= turn.request_bytes + turn.answer_bytes
         self._inflight.give(turn.answer_bytes)
-        self._end()
+        self._under_way -= 1
+        self._one_has_ended.set()
 
     def _finish(self, trace: Trace | None) -> None:
         if trace is not None:
@@ -222,7 +218,7 @@ class _Stream:
         """
         async with asyncio.TaskGroup() as group:
             async for data in messages:
-                if self._under_way >= _MAX_REQUESTS or (self._large and self._full()):
+                if self._full():
                     await self._await_place(len(data))
                 self._under_way += 1
                 try:
@@ -324,7 +320,6 @@ class _Stream:
     def _hold_request(self, size: int, turn: _Turn) -> None:
         """A request is under way that came in a large message. Its tensors are counted where it waits for its model."""
         turn.request_bytes = size
-        self._large = True
         self._held_bytes += size
 
     def _refuse(self, request_id: str, error: ServingError, trace: Trace | None, *, in_order: bool) -> None:
@@ -334,12 +329,12 @@ class _Stream:
         answer = (message.SerializeToString(),)
         if trace is not None:
             trace.error = error.message
+        turn = _Turn(self, trace)
         if in_order:
-            turn = _Turn(self, trace)
             self._turns.append(turn)
             self._settle(turn, answer)
         else:
-            self._send(answer, trace, self._end)
+            self._send(answer, trace, partial(self._end, turn))
             self._finish(trace)
 
     # --- models that answer once ----------------------------------------------------------------------------------
@@ -355,40 +350,38 @@ class _Stream:
         if size >= COUNTED_BYTES:
             self._hold_request(size, turn)
         self._turns.append(turn)
+        answered: InferResponse | Ticket | Exception
         try:
             answered = model.submit(request, turn)
         except Exception as error:  # noqa: BLE001 - one request's failure is a message
-            self.take(error, turn)
-            return
-        if isinstance(answered, InferResponse):
+            answered = error
+        if isinstance(answered, InferResponse | Exception):
             self.take(answered, turn)
         else:
             turn.ticket = answered
 
     def take(self, outcome: InferResponse | Exception, turn: _Turn) -> None:
         """The outcome of a request that has one."""
-        if isinstance(outcome, InferResponse) and is_long(outcome, turn.forms):
-            slices = self._encode_in_slices(outcome, turn.model, turn.forms, _FINAL, turn)
-            turn.writing = self._service.slicer.begin(slices, partial(self._written, turn))
+        if isinstance(outcome, Exception):
+            self._answered(turn, outcome)
             return
-        answer: Parts | ServingError
+        answer = outcome, turn.model, turn.forms, _FINAL, turn
+        if is_long(outcome, turn.forms):
+            slices = self._encode_in_slices(*answer)
+            turn.writing = self._service.slicer.begin(slices, partial(self._answered, turn))
+            return
+        encoded: Parts | Exception
         try:
-            if isinstance(outcome, Exception):
-                answer = self._failure(turn.request, outcome, turn.trace)
-            else:
-                answer = self._encode(outcome, turn.model, turn.forms, _FINAL, turn)
+            encoded = self._encode(*answer)
         except Exception as error:  # noqa: BLE001 - one request's failure is a message
-            answer = self._failure(turn.request, error, turn.trace)
-        self._answered(turn, answer)
+            encoded = error
+        self._answered(turn, encoded)
 
-    def _written(self, turn: _Turn, answer: Parts | Exception) -> None:
-        """The answer of a request has been encoded, or failed to be."""
+    def _answered(self, turn: _Turn, answer: Parts | Exception) -> None:
+        """The answer of a request has been encoded, or that, or the request, has failed."""
         turn.writing = None
         if isinstance(answer, Exception):
             answer = self._failure(turn.request, answer, turn.trace)
-        self._answered(turn, answer)
-
-    def _answered(self, turn: _Turn, answer: Parts | ServingError) -> None:
         # What waits for its turn must not keep the request's tensors alive.
         del turn.model, turn.request, turn.forms
         self._settle(turn, answer)
@@ -400,8 +393,7 @@ class _Stream:
             first = self._turns.popleft()
             # An error's traceback may refer to the turn: keep no cycle.
             answer, first.answer = first.answer, None
-            large = first.request_bytes or first.answer_bytes
-            self._send(answer, first.trace, partial(self._end_large, first) if large else self._end)
+            self._send(answer, first.trace, partial(self._end, first))
             self._finish(first.trace)
 
     def _encode(
@@ -427,7 +419,6 @@ class _Stream:
     def _hold_answer(self, size: int, turn: _Turn) -> None:
         """An answer is there, and waits. It cannot be refused any more, but requests can."""
         turn.answer_bytes += size
-        self._large = True
         self._held_bytes += size
         self._largest_answer = max(self._largest_answer, size)
         self._inflight.hold(size)
@@ -441,8 +432,7 @@ class _Stream:
             trace.error = told.message
         if self._errors_end_stream:
             return told
-        answer = _final_response(request)
-        answer.infer_response.parameters[FINAL_RESPONSE].bool_param = final
+        answer = _final_response(request, final=final)
         answer.error_message = told.message
         return (answer.SerializeToString(),)
 
@@ -470,7 +460,7 @@ class _Stream:
             if last is not None:
                 await self._send_in_room(last, turn)
         finally:
-            self._end_large(turn)
+            self._end(turn)
 
     async def _send_responses(
         self, model: LoadedModel, request: InferRequest, forms: OutputForms, turn: _Turn
@@ -502,13 +492,13 @@ class _Stream:
         self._inflight.give(held)
 
 
-def _final_response(request: InferRequest) -> pb.ModelStreamInferResponse:
-    """A response without outputs that says that no more follow."""
+def _final_response(request: InferRequest, *, final: bool = True) -> pb.ModelStreamInferResponse:
+    """A response without outputs. `final`: no more follow."""
     answer = pb.ModelStreamInferResponse()
     answer.infer_response.model_name = request.model_name
     answer.infer_response.model_version = request.model_version
     answer.infer_response.id = request.id
-    answer.infer_response.parameters[FINAL_RESPONSE].bool_param = True
+    answer.infer_response.parameters[FINAL_RESPONSE].bool_param = final
     return answer
 
 

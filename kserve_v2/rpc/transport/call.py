@@ -45,7 +45,9 @@ class Owner(Holder, Protocol):
 
 
 class Call(Stream):
-    """A call of any kind; each kind is a subclass, which says what becomes of the messages."""
+    """A call of any kind; each kind is a subclass, which says what becomes of the messages. What is no call of an RPC
+    has none, and is refused from the start.
+    """
 
     # Class defaults, as in `Stream`: most calls never change them.
     _reader: MessageReader | None = None
@@ -80,7 +82,6 @@ class Call(Stream):
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more: the client has left, or the call has got its status."""
-        raise NotImplementedError
 
     # --- what a kind of call does ---------------------------------------------------------------------------------
 

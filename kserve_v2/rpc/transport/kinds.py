@@ -14,22 +14,12 @@ from kserve_v2.rpc.transport.call import Call, Owner
 from kserve_v2.rpc.transport.head import RequestHead
 
 
-class RefusedCall(Call):
-    """What is no call of an RPC. It has its answer from the start."""
-
-    def give_up(self) -> None:
-        """Nothing is under way."""
-
-
-class SingleCall(Call):
-    """A call whose request is one message."""
+class DirectCall(Call):
+    """A `Direct` RPC."""
 
     _message: Serialized | None = None
     _held_bytes = 0
-
-    def run(self, message: Serialized) -> None:
-        """Answer the request. May raise ServingError."""
-        raise NotImplementedError
+    _asked: Asked | None = None
 
     def message_received(self, message: Serialized) -> None:
         if self._message is not None:
@@ -41,14 +31,14 @@ class SingleCall(Call):
     def only_message(self, message: Serialized) -> None:
         if self._message is not None:
             raise UnsupportedError("this method takes one message")
-        self.run(message)
+        self._run(message)
 
     def half_closed(self) -> None:
         message = self._message
         if message is None:
             raise UnsupportedError("this method takes one message, but none was sent")
         self._forget_message()
-        self.run(message)
+        self._run(message)
 
     def _hold_message(self, message: Serialized) -> None:
         """Count a large message until it is forgotten. Raises ServingError if there is no room for it."""
@@ -66,13 +56,8 @@ class SingleCall(Call):
         self._forget_message()
         super()._end(code, details)
 
-
-class DirectCall(SingleCall):
-    """A `Direct` RPC."""
-
-    _asked: Asked | None = None
-
-    def run(self, message: Serialized) -> None:
+    def _run(self, message: Serialized) -> None:
+        """Answer the request. Raises ServingError if there is no room for it."""
         rpc = self.head.terms.rpc
         assert isinstance(rpc, Direct)  # noqa: S101 - as `CALLS` has it
         if rpc.keeps_message and len(message) >= COUNTED_BYTES:
@@ -128,7 +113,7 @@ class AskedCall(DirectCall):
                 self.fail(self._found)
             else:
                 self._take(self._found)
-        except Exception as error:  # noqa: BLE001 - as in `run`
+        except Exception as error:  # noqa: BLE001 - as in `_run`
             self.fail(error)
         # An error's traceback would keep the request alive.
         del self._found
@@ -231,7 +216,7 @@ class StreamingCall(Call):
 
 
 CALLS: dict[type, type[Call]] = {
-    NoneType: RefusedCall,
+    NoneType: Call,
     Direct: DirectCall,
     Streaming: StreamingCall,
 }
