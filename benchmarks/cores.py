@@ -3,8 +3,9 @@
 `add_sub` is asked over REST and gRPC with 1, 2, 4, 8 and 16 processes, as many as the machine has CPUs for, in turn
 within each round. The model is replicated; with `--single` it is at home in one process, to which the others hand their
 requests. Beside them stands what the load generator can do with as many processes that only answer: where the server
-comes near to that, the generator is what was measured. `--connections 1 4 64` shows how few connections are spread. It
-needs wrk and h2load. The exit status is 0 if everything was measured.
+comes near to that, the generator is what was measured. `--connections 1 4 64` shows how few connections are spread, and
+`--rows 8` asks for several rows in each request: more work for the server, and hardly any for the generator, which
+leaves the processes more of the CPUs. It needs wrk and h2load. The exit status is 0 if everything was measured.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.cases.add_sub import ROW_SHAPE, add_sub_inputs, grpc_add_sub, rest_add_sub
+from benchmarks.cases.add_sub import add_sub_inputs, grpc_add_sub, rest_add_sub
 from benchmarks.load.exchange import grpc_raw, rest_json
 from benchmarks.load.generator import Load
 from benchmarks.load.h2load import H2load
@@ -28,7 +29,8 @@ from benchmarks.load.wrk import Wrk
 from benchmarks.processes import Child, child, serve
 from benchmarks.result import Spread
 
-_ANSWER_BYTES = "200"  # about as long as the answers of add_sub
+_ANSWER_BYTES_PER_ROW = 200  # about as long as the answers of add_sub
+_NUMBERS_PER_ROW = 16
 _MODEL = Path(__file__).parent.parent / "model_repository" / "add_sub"
 _SINGLE = 'parameters { key: "home" value { string_value: "single" } }\n'
 # What two processes should bring.
@@ -46,6 +48,24 @@ class Case(NamedTuple):
     who: str
     connections: int
     processes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What is asked, by so many threads of the generator."""
+
+    rows: int
+    threads: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Of both inputs."""
+        return (self.rows, _NUMBERS_PER_ROW)
+
+    @property
+    def answer_bytes(self) -> str:
+        """About as many as the server's answers have, for processes that only answer."""
+        return str(self.rows * _ANSWER_BYTES_PER_ROW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +89,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
     parser.add_argument("--threads", type=int, default=max(1, cpus // 4), help="of the load generator")
     parser.add_argument("--single", action="store_true", help="the model is at home in one process")
+    parser.add_argument("--rows", type=int, default=1, help="rows of a request (default: 1, at most 8)")
     options = parser.parse_args(argv)
-    print(f"{cpus} CPUs; the load generators have {options.threads} thread(s)", flush=True)
+    traffic = Traffic(options.rows, options.threads)
+    print(f"{cpus} CPUs; the load generators have {options.threads} thread(s); rows of a request: {options.rows}")
     with tempfile.TemporaryDirectory(prefix="kserve-v2-cores-") as directory:
-        found = _measure(Path(directory), options)
-        least_us = _least_us(Path(directory), max(options.connections), options.seconds)
+        found = _measure(Path(directory), options, traffic)
+        least_us = _least_us(Path(directory), max(options.connections), options.seconds, traffic)
     for line in (*report(found, cpus), "", *generator_report(found, least_us)):
         print(line)
     return 0
 
 
-def _measure(directory: Path, options: argparse.Namespace) -> dict[Case, list[Measured]]:
+def _measure(directory: Path, options: argparse.Namespace, traffic: Traffic) -> dict[Case, list[Measured]]:
     repository = directory / "models"
     shutil.copytree(_MODEL, repository / "add_sub")
     if options.single:
@@ -91,7 +113,7 @@ def _measure(directory: Path, options: argparse.Namespace) -> dict[Case, list[Me
         for processes in options.processes:
             for protocol in options.protocols:
                 for who, start in (("server", _server), ("trivial", _trivial)):
-                    with start(directory, processes, protocol, options.threads) as (process, run):
+                    with start(directory, processes, protocol, traffic) as (process, run):
                         for connections in options.connections:
                             case = Case(protocol, who, connections, processes)
                             measured = _run(process, run, connections, options.seconds)
@@ -109,38 +131,37 @@ def _run(process: Child, run: Run, connections: int, seconds: int) -> Measured:
     return Measured(load, 1e6 * (after - before) / load.requests)
 
 
-def _least_us(directory: Path, connections: int, seconds: int) -> float:
+def _least_us(directory: Path, connections: int, seconds: int, traffic: Traffic) -> float:
     """See `kernel_us`, for a request over REST."""
-    with child(
-        ["benchmarks.load.trivial", "rest", _ANSWER_BYTES, "1"], {"REST"}, directory / "trivial.log"
-    ) as trivial:
-        exchange = rest_json(trivial.urls["REST"], "add_sub", add_sub_inputs(ROW_SHAPE))
+    module = ["benchmarks.load.trivial", "rest", traffic.answer_bytes, "1"]
+    with child(module, {"REST"}, directory / "trivial.log") as trivial:
+        exchange = rest_json(trivial.urls["REST"], "add_sub", add_sub_inputs(traffic.shape))
         return kernel_us(exchange, connections, seconds)
 
 
 @contextmanager
-def _server(directory: Path, processes: int, protocol: str, threads: int) -> Iterator[tuple[Child, Run]]:
+def _server(directory: Path, processes: int, protocol: str, traffic: Traffic) -> Iterator[tuple[Child, Run]]:
     """The server, whose answer is right."""
     flags = ["--processes", str(processes)]
     with serve(directory / "models", ["add_sub"], directory / "server.log", more_flags=flags) as server:
         url = server.urls[protocol]
         if protocol == "REST":
-            yield server, partial(Wrk(directory, threads).run, rest_add_sub(url, "add_sub", ROW_SHAPE))
+            yield server, partial(Wrk(directory, traffic.threads).run, rest_add_sub(url, "add_sub", traffic.shape))
         else:
-            yield server, partial(H2load(directory, threads).run, grpc_add_sub(url, "add_sub", ROW_SHAPE))
+            yield server, partial(H2load(directory, traffic.threads).run, grpc_add_sub(url, "add_sub", traffic.shape))
 
 
 @contextmanager
-def _trivial(directory: Path, processes: int, protocol: str, threads: int) -> Iterator[tuple[Child, Run]]:
+def _trivial(directory: Path, processes: int, protocol: str, traffic: Traffic) -> Iterator[tuple[Child, Run]]:
     """As many processes that only answer."""
-    module = ["benchmarks.load.trivial", protocol.lower(), _ANSWER_BYTES, str(processes)]
-    inputs = add_sub_inputs(ROW_SHAPE)
+    module = ["benchmarks.load.trivial", protocol.lower(), traffic.answer_bytes, str(processes)]
+    inputs = add_sub_inputs(traffic.shape)
     with child(module, {protocol}, directory / "trivial.log") as trivial:
         url = trivial.urls[protocol]
         if protocol == "REST":
-            yield trivial, partial(Wrk(directory, threads).run, rest_json(url, "add_sub", inputs))
+            yield trivial, partial(Wrk(directory, traffic.threads).run, rest_json(url, "add_sub", inputs))
         else:
-            yield trivial, partial(H2load(directory, threads).run, grpc_raw(url, "add_sub", inputs))
+            yield trivial, partial(H2load(directory, traffic.threads).run, grpc_raw(url, "add_sub", inputs))
 
 
 def most_per_second(one: Sequence[Measured], processes: int, cpus: int) -> float | None:
