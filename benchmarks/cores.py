@@ -92,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rows", type=int, default=1, help="rows of a request (default: 1, at most 8)")
     options = parser.parse_args(argv)
     traffic = Traffic(options.rows, options.threads)
-    print(f"{cpus} CPUs; the load generators have {options.threads} thread(s); rows of a request: {options.rows}")
+    print(
+        f"{cpus} CPUs; the load generators have {options.threads} thread(s); rows of a request: {options.rows}"
+    )
     with tempfile.TemporaryDirectory(prefix="kserve-v2-cores-") as directory:
         found = _measure(Path(directory), options, traffic)
         least_us = _least_us(Path(directory), max(options.connections), options.seconds, traffic)
@@ -146,9 +148,15 @@ def _server(directory: Path, processes: int, protocol: str, traffic: Traffic) ->
     with serve(directory / "models", ["add_sub"], directory / "server.log", more_flags=flags) as server:
         url = server.urls[protocol]
         if protocol == "REST":
-            yield server, partial(Wrk(directory, traffic.threads).run, rest_add_sub(url, "add_sub", traffic.shape))
+            yield (
+                server,
+                partial(Wrk(directory, traffic.threads).run, rest_add_sub(url, "add_sub", traffic.shape)),
+            )
         else:
-            yield server, partial(H2load(directory, traffic.threads).run, grpc_add_sub(url, "add_sub", traffic.shape))
+            yield (
+                server,
+                partial(H2load(directory, traffic.threads).run, grpc_add_sub(url, "add_sub", traffic.shape)),
+            )
 
 
 @contextmanager

@@ -53,12 +53,11 @@ WARM_UPREQUESTS = 20_000
 _MOST_WARM_UP_S = 60
 
 
-
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How models are served. `yaml`: what their archives say of workers; `most`: how many requests a worker then handles
-    together; `one_thread`: whether handlers tell torch how many threads to use, or leave that to the server, as nearly
-    all do.
+    """How models are served. `yaml`: what their archives say of workers; `most`: how many requests a worker then
+    handles together; `one_thread`: whether handlers tell torch how many threads to use, or leave that to the server, as
+    nearly all do.
     """
 
     yaml: str

@@ -24,7 +24,8 @@ class ModelSpec:
     answers leave in the order of their requests. `latency_budget_ns`: the delay of batches is chosen so that answers
     take no longer, 0 for one that the rules give. `limits`: what each instance needs of the resources that
     `limiter`, if there is one, shares out. `sequences`: how requests are kept together, of a model that does.
-    `warms_up`: whether instances execute something before the first request.
+    `warms_up`: whether instances execute something before the first request. `cpus`: how many there are for all that
+    the server does.
     """
 
     signature: ModelSignature
@@ -45,6 +46,7 @@ class ModelSpec:
     caching: Caching | None = None
     changes: Changes = field(default_factory=Changes)
     warms_up: bool = False
+    cpus: int = sys.maxsize
 
     @property
     def posts(self) -> bool:

@@ -35,14 +35,16 @@ def queue_target(
     limiter: RateLimiter | None = None,
     limits: Limits = Limits(),  # noqa: B008 - frozen
     merger: Merger | None = None,
+    cpus: int = sys.maxsize,
+    kind: str = "CPU",
 ) -> QueueTarget:
     """The target of a model whose instances have these names, each with the same `limits`. `policy`: of its only queue, if
-    there are no `levels`. `merger`: by rows by default.
+    there are no `levels`. `merger`: by rows by default. `kind`: of device.
     """
     spec = ModelSpec(
         signature,
         "1",
-        tuple(Placement(name, "CPU") for name in instances),
+        tuple(Placement(name, kind) for name in instances),
         merger or RowMerger(signature),
         rules,
         PriorityLevels((policy or QueuePolicy(),)) if levels is None else levels,
@@ -50,6 +52,7 @@ def queue_target(
         limiter=limiter,
         limits=(limits,) * len(instances),
         inflight=inflight or InflightBytes(sys.maxsize),
+        cpus=cpus,
     )
     return QueueTarget(spec, model, quickness)
 

@@ -17,7 +17,7 @@ from google.protobuf import text_format
 from kserve_v2.backend import ExecutionLostError, ModelConfig, Placement
 from kserve_v2.errors import ServingError, UnavailableError
 from kserve_v2.messages import InferRequest, InferResponse, Tensors
-from kserve_v2.scheduling.executing.posting import MOST_POSTED, _are_light, _Place
+from kserve_v2.scheduling.executing.posting import MOST_POSTED, MOST_SHORT_POSTED, _are_light, _Place
 from kserve_v2.scheduling.executing.quickness import Quickness
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
@@ -411,6 +411,134 @@ def test_what_is_posted_ahead_is_shared_out() -> None:
     asyncio.run(asyncio.wait_for(main(), 30))
 
 
+class Pair:
+    """Two instances of a model on two CPUs, one of which the event loop needs. The test sets the clock."""
+
+    def __init__(self) -> None:
+        self.echoes = [Echo(), Echo()]
+        self.now_ns = 0
+
+    def run(self, test: Callable[["Pair", QueueTarget], Awaitable[None]], **more: Any) -> None:
+        async def main() -> None:
+            target = queue_target(
+                SIGNATURE,
+                Several(self.echoes),
+                ONE_AT_A_TIME,
+                quickness=Quickness(lambda: self.now_ns),
+                instances=["one", "two"],
+                **{"cpus": 2} | more,
+            )
+            await target.start()
+            await test(self, target)
+            await target.stop()
+            for echo in self.echoes:
+                echo.here.close()
+                echo.there.close()
+
+        asyncio.run(asyncio.wait_for(main(), 30))
+
+    @property
+    def posted(self) -> list[int]:
+        """How many executions each of them has, the one that has most first."""
+        return sorted([len(each.posted) - each.collected for each in self.echoes], reverse=True)
+
+    @property
+    def busiest(self) -> Echo:
+        return max(self.echoes, key=lambda each: len(each.posted) - each.collected)
+
+    async def answer(self, asked: Sequence["asyncio.Task[InferResponse]"], took_ns: int = 0) -> None:
+        """All that they have."""
+        self.now_ns += took_ns
+        for echo in self.echoes:
+            for _ in range(len(echo.posted) - echo.collected):
+                echo.answer()
+        await asyncio.gather(*asked)
+
+    async def settle(self, target: QueueTarget, took_ns: int, rounds: int = 40) -> None:
+        """Until it is known of both how long an execution takes. They have the CPU in turns."""
+        for _ in range(rounds):
+            asked = [ask(target), ask(target)]
+            while sum(self.posted) < len(asked):  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            await self.answer(asked, took_ns * 2)
+
+    async def ask(self, target: QueueTarget, count: int, *shares: int) -> list["asyncio.Task[InferResponse]"]:
+        """When they have been shared out so."""
+        asked = [ask(target) for _ in range(count)]
+        while self.posted != list(shares):
+            assert sum(self.posted) < sum(shares), self.posted
+            await asyncio.sleep(0)
+        return asked
+
+
+SHORT_NS = 150_000
+
+
+def test_short_executions_have_as_many_instances_as_there_are_cpus_beside_the_event_loop_s() -> None:
+    async def test(pair: Pair, target: QueueTarget) -> None:
+        # Nothing is known yet.
+        await pair.answer(await pair.ask(target, 2, 1, 1))
+        await pair.settle(target, SHORT_NS)
+        await pair.answer(await pair.ask(target, 10, 10, 0))
+
+    Pair().run(test)
+
+
+@pytest.mark.parametrize(
+    ("took_ns", "more"), [(300_000, {}), (SHORT_NS, {"cpus": 3}), (SHORT_NS, {"kind": "GPU"})]
+)
+def test_others_are_spread_over_all_instances(took_ns: int, more: dict[str, Any]) -> None:
+    async def test(pair: Pair, target: QueueTarget) -> None:
+        await pair.settle(target, took_ns)
+        await pair.answer(await pair.ask(target, 10, 5, 5))
+
+    Pair().run(test, **more)
+
+
+def test_nobody_waits_for_an_instance_that_is_late_while_another_one_has_nothing_to_do() -> None:
+    async def test(pair: Pair, target: QueueTarget) -> None:
+        await pair.settle(target, SHORT_NS)
+        asked = await pair.ask(target, MOST_SHORT_POSTED + 3, MOST_SHORT_POSTED, 0)
+        # One that comes later is not needed for that.
+        pair.now_ns += 4_000_000
+        while sum(pair.posted) < MOST_SHORT_POSTED + 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert pair.posted == [MOST_SHORT_POSTED, 3]
+        await pair.answer(asked)
+
+    Pair().run(test)
+
+
+def test_an_instance_that_was_late_once_is_not_trusted_until_many_executions_were_short() -> None:
+    async def test(pair: Pair, target: QueueTarget) -> None:
+        await pair.settle(target, SHORT_NS)
+        await pair.answer(await pair.ask(target, 1, 1, 0), took_ns=11_000_000)
+        await pair.settle(target, SHORT_NS)
+        await pair.answer(await pair.ask(target, 4, 2, 2), SHORT_NS)
+        await pair.settle(target, SHORT_NS, 1000)
+        await pair.answer(await pair.ask(target, 4, 4, 0))
+
+    Pair().run(test)
+
+
+def test_what_an_instance_that_is_gone_has_not_begun_is_executed_by_the_other_one() -> None:
+    async def test(pair: Pair, target: QueueTarget) -> None:
+        await pair.settle(target, SHORT_NS)
+        asked = await pair.ask(target, 5, 5, 0)
+        gone = pair.busiest
+        (other,) = [each for each in pair.echoes if each is not gone]
+        before = len(other.posted)
+        gone.there.close()
+        await posted(other, before + 4)
+        for _ in range(4):
+            other.answer()
+        first, *others = await asyncio.gather(*asked, return_exceptions=True)
+        assert isinstance(first, UnavailableError)
+        assert all(isinstance(each, InferResponse) for each in others)
+
+    Pair().run(test)
+
+
 def test_batches_that_may_grow_wait_in_the_queue() -> None:
     async def test(echo: Echo, target: QueueTarget) -> None:
         await warmed_up(echo, target)
@@ -610,5 +738,5 @@ def test_answers_that_come_together_have_each_taken_a_part_of_the_time(
     place.posted.extend([execution] * (together + 1))
     for _ in range(together):
         place.answered(6_000_000)
-    place.measured(1_000_000, together)
+    place.measured(1_000_000, together, 1)
     assert place.takes_more is takes_more

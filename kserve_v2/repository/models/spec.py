@@ -19,6 +19,7 @@ from kserve_v2.repository.models.batching import (
     BatchingOrigin,
 )
 from kserve_v2.repository.models.homes import ONE_PROCESS, ModelHome
+from kserve_v2.repository.preparing.threads import cpu_budget
 from kserve_v2.scheduling.limiting.resources import Limits, instance_limits
 from kserve_v2.scheduling.merging.choice import make_merger
 from kserve_v2.scheduling.queueing.levels import priority_levels
@@ -75,6 +76,7 @@ def model_spec(prepared: Prepared, model: Model, signature: ModelSignature, shar
         caching=prepared.caching,
         changes=shared.changes,
         warms_up=bool(prepared.warm_up),
+        cpus=cpu_budget(),
     )
 
 

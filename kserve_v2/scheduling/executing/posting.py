@@ -36,11 +36,36 @@ _TEXT_BYTES = 256
 MOST_POSTED = 8
 _AHEAD_NS = 1_000_000
 
+# The same for those that are so short that the event loop's own work for their requests keeps about as much of a CPU
+# busy. To spread them over as many processes as there are CPUs is slower: one of those takes turns with the event loop
+# on one CPU, and while it has its turn nobody hands over or takes back anything.
+MOST_SHORT_POSTED = 16
+_SHORT_NS = 200_000
+
+# If there is no answer for so long, others execute what comes.
+_LATE_NS = 4_000_000
+
+# An instance whose executions took so long once is not trusted to be soon done with any until so many were short.
+_STALL_NS = 10_000_000
+_SHORT_AGAIN = 1000
+
 
 class _Place:
     """One instance, as the event loop sees it."""
 
-    __slots__ = ("again", "instance", "listening_to", "posted", "runner", "since_ns", "took_ns", "unflushed")
+    __slots__ = (
+        "again",
+        "alone_ns",
+        "crowd",
+        "doubts",
+        "instance",
+        "listening_to",
+        "posted",
+        "runner",
+        "since_ns",
+        "took_ns",
+        "unflushed",
+    )
 
     def __init__(self, runner: PostRunner) -> None:
         self.runner = runner
@@ -55,11 +80,22 @@ class _Place:
         # When the first one was begun, and what to expect.
         self.since_ns = 0
         self.took_ns = float(_AHEAD_NS)
+        # The same, with a CPU to itself; and how many executions have to be short until that is trusted.
+        self.alone_ns = float(_AHEAD_NS)
+        self.doubts = 0
+        # How many were busy at a time, this one among them, since it was measured last.
+        self.crowd = 1
 
     @property
     def takes_more(self) -> bool:
         """Whether an execution may be posted behind those that are."""
-        return 0 < len(self.posted) < MOST_POSTED and self.took_ns < _AHEAD_NS and not self.again
+        most = MOST_SHORT_POSTED if self.is_short else MOST_POSTED
+        return 0 < len(self.posted) < most and self.took_ns < _AHEAD_NS and not self.again
+
+    @property
+    def is_short(self) -> bool:
+        """Whether an execution takes as little as what the event loop does for it."""
+        return self.alone_ns < _SHORT_NS and not self.doubts
 
     def answered(self, now_ns: int) -> BatchExecution:
         """The first one has ended: the next one begins."""
@@ -69,9 +105,14 @@ class _Place:
             self.posted[0].begins()
         return execution
 
-    def measured(self, since_ns: int, answered: int) -> None:
-        """So many that were begun at `since_ns`, one after the other, have been answered together."""
-        self.took_ns = smoothed(self.took_ns, (self.since_ns - since_ns) // answered)
+    def measured(self, since_ns: int, answered: int, cpus: int) -> None:
+        """So many that were begun at `since_ns`, one after the other, have been answered together. `cpus`: what those
+        that were busy have had together.
+        """
+        took_ns = self.since_ns - since_ns
+        self.took_ns = smoothed(self.took_ns, took_ns // answered)
+        self.alone_ns = smoothed(self.alone_ns, took_ns * min(cpus, self.crowd) // (self.crowd * answered))
+        self.doubts = _SHORT_AGAIN if took_ns > _STALL_NS else max(self.doubts - answered, 0)
 
 
 def _how_much(place: _Place) -> int:
@@ -101,6 +142,9 @@ class Poster:
         self._clock_ns = clock_ns
         self._loop = asyncio.get_running_loop()
         self._places = [_Place(runner) for runner in runners]
+        # So many are kept busy with executions that are short, each with a CPU beside the event loop's.
+        on_cpus = all(each.placement.kind == "CPU" for each in runners)
+        self._most_busy = max(1, spec.cpus - 1) if on_cpus else len(self._places)
         # The one that was free last is asked next: its process is warm.
         self._free = list(reversed(self._places))
         # Where something was posted, and is not on its way yet.
@@ -138,7 +182,7 @@ class Poster:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._free:
+        while self._free and not self._are_enough():
             taken = self._queue.take_now()
             if isinstance(taken, Batch):
                 self._begin(self._free.pop(), taken)
@@ -148,13 +192,29 @@ class Poster:
             break
         else:
             self._begin_ahead()
+            if self._free and self._queue:
+                # Those that are busy may take longer than is expected of them.
+                self._timer = self._loop.call_later(_LATE_NS / 1e9, self._begin_queued)
         while self._unflushed:
             self._flush(self._unflushed.pop())
         if self._closing and len(self._free) == len(self._places) and not self._queue:
             self._end()
 
+    def _are_enough(self) -> bool:
+        """Whether what comes is soonest done by the instances that are busy, though others have nothing to do."""
+        if len(self._places) <= self._most_busy:
+            return False
+        busy = self._busy()
+        if len(busy) < self._most_busy:
+            return False
+        now_ns = self._clock_ns()
+        return all(place.is_short and now_ns - place.since_ns < _LATE_NS for place in busy)
+
+    def _busy(self) -> list[_Place]:
+        return [place for place in self._places if place.posted]
+
     def _begin_ahead(self) -> None:
-        """All instances have something to do: give more to those that are soon done with it, the least busy first."""
+        """Enough instances have something to do: give more to those that are soon done, the least busy first."""
         while True:
             place = min((each for each in self._places if each.takes_more), key=_how_much, default=None)
             taken = None if place is None else self._queue.take_now(_may_go_ahead)
@@ -191,11 +251,14 @@ class Poster:
             execution.fail(error)
             self._deliver(self._over(place, execution))
         else:
-            if not place.posted:
-                place.since_ns = self._clock_ns()
             place.posted.append(execution)
             place.unflushed += 1
             self._unflushed.add(place)
+            if len(place.posted) == 1:
+                place.since_ns = self._clock_ns()
+                busy = self._busy()
+                for each in busy:
+                    each.crowd = max(each.crowd, len(busy))
 
     def _flush(self, place: _Place) -> None:
         unflushed, place.unflushed = place.unflushed, 0
@@ -266,7 +329,8 @@ class Poster:
         except ExecutionLostError:
             self._lost(place)
         if answered:
-            place.measured(since_ns, answered)
+            place.measured(since_ns, answered, self._most_busy)
+            place.crowd = len(self._busy())
         # First, so that the other process does not wait while answers are written here.
         self._begin_queued()
         self._deliver(finished)
