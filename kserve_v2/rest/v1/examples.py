@@ -5,7 +5,7 @@ Models have no signatures for that here. What they say is enough where it leaves
 a classification, and one number for each row is a regression.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -50,27 +50,21 @@ def decode_examples(
     if not isinstance(context, dict):
         raise InvalidArgumentError(f"Expecting '{_CONTEXT}' value to be an object")
     request = InferRequest(signature.model_name, {}, version, requested_outputs=(output,))
-    if isinstance(examples, Columns):
-        if fits(context.keys() | examples.values.keys(), signature):
-            request.inputs.update(_of_columns(examples, context, signature))
-            return request
+    if isinstance(examples, Columns) and not fits(context.keys() | examples.values.keys(), signature):
         examples = parse_json(examples.text)
-    rows = [{**context, **each} if isinstance(each, dict) else each for each in examples]
-    for name, values in columns_of(rows, signature, EXAMPLES).items():
-        request.inputs[name] = _features(values, signature.inputs[name], signature)
+    columns: Mapping[str, Elements]
+    if isinstance(examples, Columns):
+        columns = {**{name: [value] for name, value in context.items()}, **examples.values}
+    else:
+        rows = [{**context, **each} if isinstance(each, dict) else each for each in examples]
+        columns = columns_of(rows, signature, EXAMPLES)
+    for name, values in columns.items():
+        array = _features(values, signature.inputs[name], signature)
+        if isinstance(examples, Columns) and name not in examples.values:
+            # What the context says holds for each of them.
+            array = np.repeat(array, examples.rows, axis=0)
+        request.inputs[name] = array
     return request
-
-
-def _of_columns(
-    examples: Columns, context: Mapping[str, Any], signature: ModelSignature
-) -> Iterator[tuple[str, Array]]:
-    """The inputs of examples that were read in slices. What the context says holds for each of them."""
-    for name, value in {**context, **examples.values}.items():
-        tensor = signature.inputs[name]
-        if name in examples.values:
-            yield name, _features(value, tensor, signature)
-        else:
-            yield name, np.repeat(_features([value], tensor, signature), examples.rows, axis=0)
 
 
 def _features(values: Elements, tensor: TensorSignature, signature: ModelSignature) -> Array:
