@@ -109,9 +109,13 @@ class ModelEnvironments:
 
     def advice(self, source: ModelSource, config: ModelConfig) -> str:
         """What may help a model that does not find a module; "" if nothing is known."""
-        unused = self._directory is None and not _parameter(config, EXECUTION_ENV_PATH)
-        if not unused or find_requirements(source.version_path, source.model_path) is None:
+        if self._directory is not None or _parameter(config, EXECUTION_ENV_PATH):
             return ""
+        if find_requirements(source.version_path, source.model_path) is None:
+            return (
+                "a package has to be installed where the server is, or named in a requirements.txt beside the model, "
+                f"with {FLAG} DIR; a module of your own lies beside {config.default_model_filename}"
+            )
         return f"its {NAME} is not used: {FLAG} DIR makes an environment of it"
 
     def _tell(self, level: int, about: Path, message: str, *args: object) -> None:

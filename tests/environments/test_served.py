@@ -204,7 +204,12 @@ def test_a_module_that_would_be_there_if_the_requirements_were_used(
     (tmp_path / "bare" / "requirements.txt").write_text("colour==1.0")
     server = start_server(tmp_path)
     reasons = {entry["name"]: entry["reason"] for entry in server.post("/v2/repository/index").json()}
-    assert reasons["unhelped"].endswith("ModuleNotFoundError: No module named 'colour'")
+    said, _, advice = reasons["unhelped"].partition("; ")
+    assert said.endswith("ModuleNotFoundError: No module named 'colour'")
+    assert advice == (
+        "a package has to be installed where the server is, or named in a requirements.txt beside the model, with "
+        "--model-environments DIR; a module of your own lies beside model.py"
+    )
     assert reasons["bare"] == (
-        f"{reasons['unhelped']}; its requirements.txt is not used: --model-environments DIR makes an environment of it"
+        f"{said}; its requirements.txt is not used: --model-environments DIR makes an environment of it"
     )

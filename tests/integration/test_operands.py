@@ -237,6 +237,32 @@ def test_what_torchscript_does_not_say_stands_on_the_command_line(tmp_path: Path
         assert server.stop() == 0
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ([], "--input 'x:FP32[N,4]' --output 'OUTPUT__0:FP32[N,4]'"),
+        (["--input", "x:FP32[N,2]"], "--output 'OUTPUT__0:FP32[N,4]'"),
+    ],
+    ids=["nothing", "inputs"],
+)
+def test_of_a_torchscript_file_by_itself_the_options_that_are_missing_are_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    given: list[str],
+    missing: str,
+) -> None:
+    make_torchscript(tmp_path / "net.pt")
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "net.pt", *given], {}) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"net.pt: error: no TorchScript file says what its tensors are: give {missing}, or whatever they are, with N "
+        "for the rows of a batch",
+        "1 model checked: 1 error, 0 warnings",
+    ]
+
+
 def test_no_client_has_another_file_loaded_and_links_go_with_a_server_that_is_killed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

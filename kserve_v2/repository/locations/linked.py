@@ -82,6 +82,11 @@ def is_made(model_path: Path) -> bool:
     return home_of(model_path) is not None and not (model_path / CONFIG).is_symlink()
 
 
+def is_one_file(model_path: Path) -> bool:
+    """Whether a person has named a model's file, so that what its configuration says was given with options."""
+    return is_made(model_path) and (model_path / CONFIG).is_file()
+
+
 def lies_at(path: Path) -> Path:
     """Where a file really is that is reached by a directory of links, to be shown to people; any other path as it is.
     Of what was written for a model it is the folder of the model's files.

@@ -37,7 +37,7 @@ from kserve_v2.errors import ContradictionError, InvalidArgumentError
 from kserve_v2.isolation.backend import Home, IsolatedBackend
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.locations.area import tree_of
-from kserve_v2.repository.locations.linked import home_of
+from kserve_v2.repository.locations.linked import home_of, is_one_file
 from kserve_v2.repository.models.batching import BatchingOrigin
 from kserve_v2.repository.models.caching import model_caching
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble, prepare_ensemble
@@ -129,7 +129,7 @@ def prepare_version(
                 _complete(complete or backend.complete, source, config, gpu_count)
             watch(Stage.COMPLETED, config)
         fill_defaults(config, gpu_count=gpu_count)
-        _raise_if_invalid(config, gpu_count, entry.path.name)
+        _raise_if_invalid(config, gpu_count, entry)
         caching = model_caching(options.cache, source, config)
         states = read_states(config, entry.path)
         warm_up = _warm_up(config, entry, options)
@@ -242,7 +242,7 @@ def _raise_if_written_wrong(config: ModelConfig, gpu_count: int, entry: ModelEnt
         raise config_error(problems)
 
 
-def _raise_if_invalid(config: ModelConfig, gpu_count: int, model: str) -> None:
+def _raise_if_invalid(config: ModelConfig, gpu_count: int, entry: ModelEntry) -> None:
     """Raise ConfigError, with what to write where it is not in the model's file."""
     if config.backend == "python" and not config.input and not config.output:
         raise ConfigError(
@@ -250,28 +250,33 @@ def _raise_if_invalid(config: ModelConfig, gpu_count: int, model: str) -> None:
             'inputs = {"x": ("FP32", [4])} and outputs alike into the class, names with datatypes and dims, or of a '
             "function, into @kserve_v2.model(inputs=…, outputs=…); of a TritonPythonModel, auto_complete_config says it"
         )
+    model = entry.path.name
     try:
         raise_if_invalid(config, gpu_count=gpu_count, directory_name=model)
     except ConfigError as error:
-        kind, name = _first_unknown(config)
-        if config.platform == "pytorch_libtorch" and name:
-            advice = (
-                f"no TorchScript file says what its tensors are: write it into {model}/{CONFIG}, as in {kind} "
-                f'{{ name: "{name}" data_type: TYPE_FP32 dims: [ 4 ] }}, for every input and output'
-            )
-            raise ConfigError(f"{advice}\n{error.message}", [advice, *error.problems]) from None
-        raise
+        unknown = _unknown_tensors(config)
+        if config.platform != "pytorch_libtorch" or not unknown:
+            raise
+        known = "no TorchScript file says what its tensors are"
+        if is_one_file(entry.path):
+            flags = " ".join(f"--{kind} '{name}:FP32[N,4]'" for kind, name in unknown)
+            advice = f"{known}: give {flags}, or whatever they are, with N for the rows of a batch"
+            others = [problem for problem in error.problems if "must specify" not in problem]
+            raise ConfigError("\n".join([advice, *others]), [advice, *others]) from None
+        kind, name = unknown[0]
+        advice = (
+            f'{known}: write it into {model}/{CONFIG}, as in {kind} {{ name: "{name}" data_type: TYPE_FP32 '
+            "dims: [ 4 ] }, for every input and output"
+        )
+        raise ConfigError(f"{advice}\n{error.message}", [advice, *error.problems]) from None
 
 
-def _first_unknown(config: ModelConfig) -> tuple[str, str]:
-    """The first input or output, and its name, whose datatype or dims nobody has said; empty if there is none."""
-    for tensor in config.input:
-        if not (tensor.data_type and tensor.dims):
-            return "input", tensor.name
-    for output in config.output:
-        if not (output.data_type and output.dims):
-            return "output", output.name
-    return "", ""
+def _unknown_tensors(config: ModelConfig) -> list[tuple[str, str]]:
+    """The inputs and outputs, and their names, whose datatype or dims nobody has said."""
+    inputs = [each.name for each in config.input if not (each.data_type and each.dims)]
+    outputs = [each.name for each in config.output if not (each.data_type and each.dims)]
+    tensors = [*(("input", name) for name in inputs), *(("output", name) for name in outputs)]
+    return [(kind, name) for kind, name in tensors if name]
 
 
 def _complete(
