@@ -70,15 +70,10 @@ class GrpcioServer:
         self._credentials = _credentials(tls) if tls else None
         self._handlers = _Handlers(rpcs)
         self._options = options
-        self._server = self._make_server()
+        self._server: grpc.aio.Server | None = None
         self._address = ""
         self._path: UnixPath | None = None
         self._guard: asyncio.Task[None] | None = None
-
-    def _make_server(self) -> grpc.aio.Server:
-        server = grpc.aio.server(options=channel_arguments(self._options))
-        server.add_generic_rpc_handlers((self._handlers,))
-        return server
 
     def bind(self, address: str, port: int) -> int:
         path = unix_path(address)
@@ -86,15 +81,33 @@ class GrpcioServer:
             # Grpc would take it away from a server that lives.
             self._path = UnixPath(path)
             self._address = f"{PREFIX}{path}"
-            _bind(self._server, self._address, self._credentials)
-            self._path.note()
+            self._listen()
             return 0
         host = f"[{address}]" if ":" in address else address
-        bound = _bind(self._server, f"{host}:{port}", self._credentials)
+        self._address = f"{host}:{port}"
+        bound = self._listen()
         self._address = f"{host}:{bound}"
         return bound
 
+    def _listen(self) -> int:
+        """Have a new server listen. Returns the port. Raises OSError."""
+        self._server = server = grpc.aio.server(options=channel_arguments(self._options))
+        server.add_generic_rpc_handlers((self._handlers,))
+        try:
+            if self._credentials is None:
+                bound = server.add_insecure_port(self._address)
+            else:
+                bound = server.add_secure_port(self._address, self._credentials)
+        except RuntimeError as error:
+            raise OSError(f"cannot listen on {self._address}") from error
+        if not bound:
+            raise OSError(f"cannot listen on {self._address}")
+        if self._path is not None:
+            self._path.note()
+        return bound
+
     async def start(self) -> None:
+        assert self._server is not None  # noqa: S101 - after `bind`
         before = asyncio.all_tasks()
         await self._server.start()
         # The tasks of grpcio, which has no API for them. None of them fails while the server is healthy.
@@ -107,17 +120,16 @@ class GrpcioServer:
         if not any(problems):
             return
         logger.error("grpcio has stopped taking calls: starting again on %s", self._address)
+        assert self._server is not None  # noqa: S101 - it was started
         await self._server.stop(None)
-        self._server = self._make_server()
-        _bind(self._server, self._address, self._credentials)
-        if self._path is not None:
-            self._path.note()
+        self._listen()
         await self.start()
 
     async def stop(self, grace_seconds: float) -> None:
         if self._guard is not None:
             self._guard.cancel()
-        await self._server.stop(grace_seconds)
+        if self._server is not None:
+            await self._server.stop(grace_seconds)
         if self._path is not None:
             self._path.release()
 
@@ -126,20 +138,6 @@ def _credentials(tls: PemFiles) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials(
         [(tls.key, tls.certificate)], tls.client_roots, require_client_auth=tls.client_roots is not None
     )
-
-
-def _bind(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials | None) -> int:
-    """Returns the port. Raises OSError."""
-    try:
-        if credentials is None:
-            bound = server.add_insecure_port(address)
-        else:
-            bound = server.add_secure_port(address, credentials)
-    except RuntimeError as error:
-        raise OSError(f"cannot listen on {address}") from error
-    if not bound:
-        raise OSError(f"cannot listen on {address}")
-    return bound
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]  # generic in its stubs alone

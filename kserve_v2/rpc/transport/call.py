@@ -282,29 +282,20 @@ class Call(Stream):
             if not isinstance(message, Compressed):
                 self.message_received(message)
                 return
-            self._decompressing = Decompressing(self.owner, self.head.terms.encoding, self._decompressed)
+            encoding = self.head.terms.encoding
+            self._decompressing = Decompressing(
+                self.owner, encoding, self.message_received, self._decompressed
+            )
         self._decompressing.add(message)
-        self._take_ready(self._decompressing)
 
-    def _take_ready(self, messages: Decompressing) -> None:
-        while (message := messages.next()) is not None:
-            self.message_received(message)
-
-    def _decompressed(self, outcome: Serialized | Exception) -> None:
+    def _decompressed(self, error: Exception | None) -> None:
         messages = self._decompressing
         assert messages is not None  # noqa: S101 - it calls this
-        if isinstance(outcome, Exception):
-            self._refuse(outcome)
-            return
-        try:
-            self.message_received(outcome)
-            self._take_ready(messages)
-            self.owner.check_buffered()
-        except ServingError as error:
+        if error is not None:
             self._refuse(error)
-            return
-        if not (messages.busy or self._ended):
-            self._go_on(messages.all_taken(), messages.ended)
+        elif not self._ended:
+            size, messages.unread_bytes = messages.unread_bytes, 0
+            self._go_on(size, messages.ended)
 
     def _half_close(self) -> None:
         try:

@@ -4,11 +4,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from kserve_v2.http2.stream_state import Bytes
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.transport.messages import Compressed, decompressed
-from kserve_v2.scheduling.slices import Slicer, Work
+from kserve_v2.scheduling.slices import Slicer, Slices, Work
 
 
 class Holder(Protocol):
@@ -34,9 +33,15 @@ class Decompressing:
     """
 
     def __init__(
-        self, owner: Holder, encoding: bytes, take: Callable[[Serialized | Exception], None]
+        self,
+        owner: Holder,
+        encoding: bytes,
+        take: Callable[[Serialized], None],
+        over: Callable[[Exception | None], None],
     ) -> None:
-        """`take` is called with a message that `next` did not return, or with what is wrong with it."""
+        """`take` is called with each message; it may raise ServingError. `over`: with that, or None when all are taken,
+        if that was not so when `add` returned.
+        """
         self.unread_bytes = 0
         """What the client has sent meanwhile: it may send no more than a window."""
         self.ended = False
@@ -44,8 +49,9 @@ class Decompressing:
         self._owner = owner
         self._encoding = encoding
         self._take = take
+        self._over = over
         self._waiting: deque[Serialized | Compressed] = deque()
-        self._work: Work[Serialized] | None = None
+        self._work: Work[None] | None = None
         # Of all messages that are here, and of the one that is being decompressed.
         self._held_bytes = 0
         self._its_bytes = 0
@@ -56,32 +62,33 @@ class Decompressing:
         return self._work is not None
 
     def add(self, message: Serialized | Compressed) -> None:
-        """One more."""
+        """One more. Raises ServingError."""
         self._hold(_size(message))
         self._waiting.append(message)
+        if self._work is None:
+            slices = self._take_all()
+            try:
+                # Most are small, and there after the first slice.
+                next(slices)
+            except StopIteration:
+                return
+            self._work = self._owner.slicer.begin(slices, self._done)
 
-    def next(self) -> Serialized | None:
-        """The next message; None if there is none, or `take` gets it. Raises ServingError."""
-        if self._work is not None or not self._waiting:
-            return None
-        message = self._waiting.popleft()
-        if isinstance(message, Compressed):
-            return self._begin(message.data)
-        self._hold(-len(message))
-        return message
+    def _take_all(self) -> Slices[None]:
+        while self._waiting:
+            message = self._waiting.popleft()
+            self._its_bytes = _size(message)
+            if isinstance(message, Compressed):
+                max_bytes = self._owner.options.max_request_bytes
+                message = yield from decompressed(message.data, self._encoding, max_bytes, self._room)
+            # It is no longer held here.
+            self._hold(-self._its_bytes)
+            self._take(message)
+            self._owner.check_buffered()
 
-    def _begin(self, data: Bytes) -> Serialized | None:
-        self._its_bytes = len(data)
-        slices = decompressed(data, self._encoding, self._owner.options.max_request_bytes, self._room)
-        try:
-            # Most are small, and there after the first slice.
-            next(slices)
-        except StopIteration as end:
-            self._forget()
-            message: Serialized = end.value
-            return message
-        self._work = self._owner.slicer.begin(slices, self._done)
-        return None
+    def _done(self, outcome: Exception | None) -> None:
+        self._work = None
+        self._over(outcome)
 
     def _room(self, size: int) -> bool:
         """See `slices.Room`. Raises ServingError where there is none: the message would not be taken either."""
@@ -93,21 +100,6 @@ class Decompressing:
     def _hold(self, size: int) -> None:
         self._held_bytes += size
         self._owner.buffer(size)
-
-    def _forget(self) -> None:
-        """The message is no longer held here."""
-        self._hold(-self._its_bytes)
-        self._its_bytes = 0
-
-    def _done(self, outcome: Serialized | Exception) -> None:
-        self._work = None
-        self._forget()
-        self._take(outcome)
-
-    def all_taken(self) -> int:
-        """How much more the client may send, once nothing is here any more."""
-        unread, self.unread_bytes = self.unread_bytes, 0
-        return unread
 
     def close(self) -> None:
         """The call is over."""
