@@ -27,6 +27,9 @@ from kserve_v2.memory.system import Region, RegionStatus, object_name
 Regions = dict[str, Region | CudaRegion]
 """What is registered, by name."""
 
+PARAMETERS = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
+"""By these a tensor says in which region it lies, and where in it."""
+
 _RegionT = TypeVar("_RegionT", Region, CudaRegion)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
@@ -66,6 +65,7 @@ def create_app(
         description=DESCRIPTION,
         # Its page asks another host for its files; see `ui`. And the description is of what is loaded now.
         openapi_url=None,
+        default_response_class=Response,  # what is in it is said by `documented`
         redirect_slashes=False,  # paths are exact
     )
     bodies = BodyReader(max_request_bytes, service.inflight)
@@ -255,9 +255,5 @@ def _add_description(app: FastAPI, service: InferenceService) -> None:
 def _schema(app: FastAPI) -> dict[str, Any]:
     """The OpenAPI document: FastAPI's own, plus the inference routes that it never sees."""
     if app.openapi_schema is None:
-        schema = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
-        complete(schema)
-        app.openapi_schema = schema
-    return app.openapi_schema
+        complete(app.openapi())
+    return app.openapi()

@@ -68,9 +68,6 @@ def complete(document: Json) -> None:
     for operations in document["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
-            for response in operation["responses"].values():
-                if response.get("content") == {"application/json": {"schema": {}}}:
-                    del response["content"]  # the body is empty
             # FastAPI takes an argument with a default for a query parameter; these routes have none.
             parameters = [each for each in operation.pop("parameters", []) if each["in"] == "path"]
             if parameters:

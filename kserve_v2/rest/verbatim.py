@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from kserve_v2.memory.regions import SharedMemoryRegions
+from kserve_v2.memory.regions import PARAMETERS, SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
 from kserve_v2.net.model_answers import OWN_HEADERS, sendable_headers
 from kserve_v2.rest.codec import (
@@ -24,16 +24,7 @@ from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.verbatim import BODY, HEADERS
 
 # Parameters of a tensor that are for the server.
-_OF_THE_SERVER = frozenset(
-    {
-        "binary_data",
-        "binary_data_size",
-        "classification",
-        "shared_memory_region",
-        "shared_memory_offset",
-        "shared_memory_byte_size",
-    }
-)
+_OF_THE_SERVER = frozenset({"binary_data", "binary_data_size", "classification", *PARAMETERS})
 
 # What the server says of an answer itself.
 _OWN_HEADERS = OWN_HEADERS | {"content-encoding"}

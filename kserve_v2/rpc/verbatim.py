@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.memory.regions import PARAMETERS
 from kserve_v2.rpc.calls import Metadata
 
 # Parameters of a tensor that are for the server.
-_OF_THE_SERVER = frozenset(
-    {"classification", "shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"}
-)
+_OF_THE_SERVER = frozenset({"classification", *PARAMETERS})
 
 
 def pack(message: pb.ModelInferRequest, metadata: Metadata, *, stream: bool = False) -> dict[str, Any]:
