@@ -45,6 +45,24 @@ def test_every_datatype_in_json_either_way(
         assert same(got, sent)
 
 
+@pytest.mark.parametrize("datatype", sorted(EDGE_VALUES))
+@pytest.mark.parametrize("algorithm", [None, "gzip"])
+def test_a_tensor_without_elements_as_bytes(client: TritonClient, datatype: str, algorithm: str | None) -> None:
+    """Nothing follows the JSON then, and as in Triton, no header says where that ends. Twice, as what comes again is
+    answered in fewer steps.
+    """
+    sent = EDGE_VALUES[datatype][:0]
+    for _ in range(3):
+        answer = client.infer(
+            f"id_{datatype.lower()}",
+            [client.input("IN", datatype, sent)],
+            outputs=[client.output("OUT")],
+            response_compression_algorithm=algorithm,
+        )
+        assert answer.get_output("OUT")["parameters"]["binary_data_size"] == 0
+        assert same(answer.as_numpy("OUT"), sent)
+
+
 def test_inputs_and_outputs_of_both_encodings_in_one_request(client: TritonClient) -> None:
     a, b = np.array([[5, 7], [9, 11]], np.int32), np.array([[1, 2], [3, 4]], np.int32)
     answer = client.infer(
