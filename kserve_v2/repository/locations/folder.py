@@ -27,6 +27,10 @@ class ShownModels(ABC, Generic[T]):
         """What there is now, by the names of the models."""
 
     @abstractmethod
+    def _place(self, found: T) -> str:
+        """Where one of them lies, for people."""
+
+    @abstractmethod
     def _links(self, name: str, found: T) -> ModelLinks:
         """The directory of one of them. Raises ServingError."""
 
@@ -38,6 +42,11 @@ class ShownModels(ABC, Generic[T]):
     def names(self) -> Collection[str]:
         """See `Location`."""
         return self._found().keys()
+
+    def place_of(self, name: str) -> str:
+        """See `linked.Owner`."""
+        found = self._found().get(name)
+        return "" if found is None else self._place(found)
 
     def materialize(self, name: str) -> None:
         """See `Location`."""
@@ -66,8 +75,8 @@ class ShownModels(ABC, Generic[T]):
     def _hide(self, name: str) -> None:
         if name in self._shown:
             self._shown.discard(name)
-            self._area.hide(name)
+            self._area.hide(name, self)
 
     def _have(self, name: str, found: T) -> None:
-        self._area.show(name, self._links(name, found))
+        self._area.show(name, self._links(name, found), self)
         self._shown.add(name)

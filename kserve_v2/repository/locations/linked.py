@@ -12,9 +12,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
+from typing import Protocol
 
 from kserve_v2.errors import InvalidArgumentError, ServingError
 from kserve_v2.repository.locations.area import TREES, Area, note_of
+from kserve_v2.repository.locations.store import there_twice
 from kserve_v2.repository.reading.layout import CONFIG
 from kserve_v2.repository.temporary_folder import MODELS, TemporaryFolder
 
@@ -107,6 +109,13 @@ def lies_at(path: Path) -> Path:
     return home.joinpath(*inner.parts[1:]) if inner.parts[:1] == ("1",) else home
 
 
+class Owner(Protocol):
+    """Who has models shown as directories of links."""
+
+    def place_of(self, name: str) -> str:
+        """Where what it has of that name lies now, for people; "" if it has nothing."""
+
+
 class LinkArea:
     """Where one server's directories of links are: a temporary folder, which is there when it is needed first. Used on
     several threads.
@@ -116,6 +125,7 @@ class LinkArea:
         self._folder = TemporaryFolder(MODELS)
         self._lock = RLock()
         self._area: Area | None = None
+        self._owners: dict[str, Owner] = {}
         self.in_use: Iterable[Path] = ()
         """Directories of models that must stay, although there are newer ones."""
 
@@ -124,10 +134,18 @@ class LinkArea:
         """The folder of models; None if there is none yet."""
         return self._area.models if self._area is not None else None
 
-    def show(self, name: str, links: ModelLinks) -> None:
-        """Have a model's directory as it should be. Raises InvalidArgumentError where it cannot be made."""
+    def show(self, name: str, links: ModelLinks, owner: Owner) -> None:
+        """Have a model's directory as it should be. Raises InvalidArgumentError where it cannot be made, and where
+        another owner has something of that name: then there is no such model.
+        """
         try:
             with self._lock:
+                other = self._owners.get(name, owner)
+                if other is not owner and (place := other.place_of(name)):
+                    if self._area is not None:
+                        self._area.hide(name)
+                    raise there_twice(place, owner.place_of(name))
+                self._owners[name] = owner
                 if self._area is None:
                     self._area = Area(self._folder.open())
                 area, fingerprint = self._area, links.fingerprint
@@ -139,9 +157,12 @@ class LinkArea:
                 f"the links to its files cannot be made in the directory for temporary files: {error.strerror}"
             ) from error
 
-    def hide(self, name: str) -> None:
-        """Have a model's directory no longer; what is in use of it stays."""
+    def hide(self, name: str, owner: Owner) -> None:
+        """Have a model's directory no longer, if it is this owner's; what is in use of it stays."""
         with self._lock:
+            if self._owners.get(name) is not owner:
+                return
+            del self._owners[name]
             if self._area is not None and self._area.hide(name):
                 self._area.prune(self.in_use)
 
@@ -155,12 +176,20 @@ class LinkArea:
 class LinkedModel:
     """A location with one model. See `location.Location`."""
 
-    def __init__(self, name: str, shown: str, links: Callable[[], ModelLinks], area: LinkArea) -> None:
-        """`links`: what it consists of now; raises OSError, or ServingError."""
+    def __init__(
+        self,
+        name: str,
+        shown: str,
+        links: Callable[[], ModelLinks],
+        area: LinkArea,
+        owner: Owner | None = None,
+    ) -> None:
+        """`links`: what it consists of now; raises OSError, or ServingError. `owner`: itself by default."""
         self.shown = shown
         self._name = name
         self._links = links
         self._area = area
+        self._owner = owner or self
         self._lock = RLock()
 
     @property
@@ -171,6 +200,10 @@ class LinkedModel:
     def names(self) -> Collection[str]:
         """See `Location`."""
         return (self._name,)
+
+    def place_of(self, name: str) -> str:
+        """See `Owner`."""
+        return self.shown if name == self._name else ""
 
     def check(self) -> None:
         """Raise what is wrong with it now: OSError, ServingError."""
@@ -196,7 +229,7 @@ class LinkedModel:
                 links = self._links()
             except OSError as error:
                 raise InvalidArgumentError(f"{self.shown} cannot be read: {error.strerror}") from error
-            self._area.show(self._name, links)
+            self._area.show(self._name, links, self._owner)
 
 
 class AddedModels:
@@ -219,13 +252,18 @@ class AddedModels:
         it. `links`: what it consists of now; raises OSError, or ServingError. It is looked at when it is loaded.
         """
         with self._lock:
-            self._models[name] = LinkedModel(name, shown, links, self._area)
+            self._models[name] = LinkedModel(name, shown, links, self._area, self)
 
     def remove(self, name: str) -> None:
         """Have it no longer. What is loaded of it stays."""
         with self._lock:
             if self._models.pop(name, None) is not None:
-                self._area.hide(name)
+                self._area.hide(name, self)
+
+    def place_of(self, name: str) -> str:
+        """See `Owner`."""
+        model = self._models.get(name)
+        return model.shown if model is not None else ""
 
     def names(self) -> Collection[str]:
         """See `Location`."""

@@ -77,6 +77,9 @@ class MLServerModels(ShownModels[list[Version]]):
         self._environ = environ
         self._problems: dict[Path, str] = {}
 
+    def _place(self, found: list[Version]) -> str:
+        return f"{found[0].folder}/"
+
     def _links(self, name: str, found: list[Version]) -> ModelLinks:
         problem = next((each.problem for each in found if each.problem), "")
         if problem:

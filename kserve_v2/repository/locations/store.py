@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from kserve_v2.errors import UnavailableError, describe
+from kserve_v2.errors import InvalidArgumentError, UnavailableError, describe
 from kserve_v2.net.repository_url import ARCHIVES
 from kserve_v2.repository.locations.manifest import Item, Manifest
 
@@ -56,9 +56,13 @@ def without_doubles(found: Iterable[Found]) -> list[Found]:
     for each in found:
         other = models.setdefault(each.name, each)
         if other is not each and not other.problem:
-            problem = f"it is there twice, as {other} and as {each}: take one of them away"
-            models[each.name] = replace(other, problem=problem)
+            models[each.name] = replace(other, problem=there_twice(str(other), str(each)).message)
     return list(models.values())
+
+
+def there_twice(one: str, other: str) -> InvalidArgumentError:
+    """What is wrong with a name that two things have."""
+    return InvalidArgumentError(f"it is there twice, as {one} and as {other}: take one of them away")
 
 
 class Readable(Protocol):

@@ -295,6 +295,42 @@ def test_a_folder_and_an_archive_of_one_name_are_a_problem(
     assert entry_of(locations, "other").problem is None
 
 
+def test_two_archives_of_torchserve_of_one_name_are_a_problem(
+    tmp_path: Path, make_locations: MakeLocations
+) -> None:
+    models = write(tmp_path / "models", {"m.mar": "", "m.MAR": "", "other.mar": ""})
+    locations = make_locations(models)
+    locations.refresh()
+    assert "as m.MAR and as m.mar: take one of them away" in (locations.problem("m") or "")
+    with pytest.raises(InvalidArgumentError, match=r"it is there twice, as m\.MAR and as m\.mar"):
+        locations.materialize("m")
+    assert entry_of(locations, "other").problem is None
+    (models / "m.MAR").unlink()
+    locations.materialize("m")
+    assert entry_of(locations, "m").problem is None
+
+
+def test_what_is_shown_by_links_is_not_shown_in_the_place_of_something_else(
+    tmp_path: Path, make_locations: MakeLocations
+) -> None:
+    models = write(
+        tmp_path / "models",
+        {"m.mar": "", "ml/model-settings.json": '{"name": "m", "implementation": "x.Y"}', "other.mar": ""},
+    )
+    locations = make_locations(models)
+    for _ in range(2):
+        locations.refresh()
+        assert f"it is there twice, as {models}/ml/ and as {models}/m.mar" in (locations.problem("m") or "")
+        with pytest.raises(InvalidArgumentError, match="it is there twice"):
+            locations.materialize("m")
+        assert all(not (root / "m").exists() for root in locations.roots)
+        assert entry_of(locations, "other").problem is None
+    (models / "ml" / "model-settings.json").unlink()
+    locations.materialize("m")
+    assert locations.problem("m") is None
+    assert [root for root in locations.roots if (root / "m" / "1" / "m.mar").is_symlink()] != []
+
+
 WRAPPED = {
     "m/1/model.py": "code",
     "m/config.pbtxt": "",
