@@ -28,7 +28,7 @@ from kserve_v2.repository.routing.releases import ReleaseView
 from kserve_v2.repository.routing.split_model import SplitModel
 from kserve_v2.scheduling.failures import unheard
 from kserve_v2.scheduling.replies import infer
-from kserve_v2.scheduling.sequences.table import stopping
+from kserve_v2.scheduling.sequences.table import SERVER_STOPS, finishes, stopping
 from kserve_v2.scheduling.slices import Slicer
 from kserve_v2.tracing.settings import TraceChanges
 from kserve_v2.tracing.tracer import Tracer
@@ -320,8 +320,9 @@ class InferenceService:
             return
         if not self._refuses:
             comes_again = self.manager.comes_again(model)
-            raise stopping(UnavailableError if comes_again else NotServedError)
-        raise stopping() if model.sequences is not None else UnavailableError("Server exiting")
+            why = finishes(model.name, model.version)
+            raise stopping(why, UnavailableError if comes_again else NotServedError)
+        raise stopping(SERVER_STOPS) if model.sequences is not None else UnavailableError("Server exiting")
 
     def route(self, model: LoadedModel, request: InferRequest | None, headers: Headers) -> LoadedModel:
         """The version that answers a request to an acquired model that `splits`. `request`: None if it is not decoded

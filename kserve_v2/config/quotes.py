@@ -1,6 +1,7 @@
 """Quotation marks of protobuf text format that are not closed: everything behind one is read as something else."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kserve_v2.config.skip import STRING
@@ -11,6 +12,8 @@ _TOKEN = re.compile(
     re.MULTILINE,
 )
 _WORD = re.compile(r"\w")
+# A line that says something by itself, and does not go on with a text.
+_FIELD = re.compile(r"\s*\w+\s*[:{<]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +28,37 @@ class Unclosed:
 
 
 def unclosed_quotes(text: str) -> list[Unclosed]:
-    """One for each line that has any: that which was probably forgotten. Lines end at line feeds, as for the parser."""
+    """One for each line that has any: that which was probably forgotten; and one for a string over several lines. Lines
+    end at line feeds, as for the parser.
+    """
+    lines = text.split("\n")
+    found: list[Unclosed] = []
+    for each in _alone(text):
+        if found and (end := _end_of(found[-1], each, lines)):
+            found[-1] = end
+        else:
+            found.append(each)
+    return found
+
+
+def _end_of(begin: Unclosed, mark: Unclosed, lines: Sequence[str]) -> Unclosed | None:
+    """The string that begins with one mark and is closed by another one, or has it in it, in a line behind; None if
+    that is not what was meant. No line between says something by itself.
+    """
+    (first, column), (last, end) = begin.place, mark.place
+    if begin.suspect != begin.place or any(_FIELD.match(line) for line in lines[first:last]):
+        return None
+    opening, here = lines[first - 1][column - 1], lines[last - 1]
+    if here[end - 1] != opening and not here[: end - 1].endswith("\\"):
+        return None
+    why = (
+        f"'{lines[first - 1]}': the string that begins with this {opening} is not closed in its line, but goes on: "
+        "write it in one line, with \\n where it has line breaks, or each line as a string of its own"
+    )
+    return Unclosed(begin.place, begin.suspect, why)
+
+
+def _alone(text: str) -> list[Unclosed]:
     found: list[Unclosed] = []
     number = start = 0
     strings: list[re.Match[str]] = []

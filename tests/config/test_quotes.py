@@ -27,6 +27,14 @@ PLACES = {
     'input { name: x" data_type: "y" }': [(1, 16)],
     'default_model_filename: "a\\"': [(1, 25)],
     'name: "m" "n': [(1, 11)],
+    # One string over several lines; and two that are not.
+    'name: "a\nb"\nbackend: "python"': [(1, 7)],
+    "name: 'a\n\nb'\n": [(1, 7)],
+    'parameters { key: "a" value { string_value: "one\ntwo" } }': [(1, 45)],
+    'parameters { key: "a" value { string_value: "{\n  \\"b\\": 1,\n  \\"c\\": 2\n}" } }': [(1, 45)],
+    'name: "a\nb"\ndefault_model_filename: "c\nd"': [(1, 7), (3, 25)],
+    'name: "a\nbackend: python"': [(1, 7), (2, 16)],
+    "name: \"a\n'b": [(1, 7), (2, 1)],
     # These are closed, or none.
     "name: 'm' 'n'": [],
     'name: "it\'s"': [],

@@ -7,7 +7,7 @@ import json
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,10 @@ from tests.integration.sequence_models import Stream, accumulator, batching, grp
 from tests.integration.support import Gate, error_of, json_tensor, pending, wait_until
 
 STOPPING = "Server is stopping, scheduler for model has stopped accepting new inference requests"
+GONE = (
+    "version 1 of model 'm' was replaced or unloaded and only finishes the sequences it has begun, scheduler for model has "
+    "stopped accepting new inference requests"
+)
 CONFIG = batching("oldest { max_candidate_sequences: 4 }", extra="")
 ONE_SLOT = batching("oldest { max_candidate_sequences: 1 }", extra="")
 
@@ -163,11 +167,11 @@ def test_an_unload_lets_sequences_finish(model: ExplicitServer, client: Client) 
     assert client.ask(1, 10, "+") == (10, 1)
     model.unload("m")
     wait_until(lambda: state(model) == "UNLOADING")
-    assert client.fails(2, "+") == (grpc.StatusCode.UNAVAILABLE, STOPPING)
-    assert client.fails(1, "+") == (grpc.StatusCode.UNAVAILABLE, STOPPING)
-    assert client.fails(None) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+    assert client.fails(2, "+") == (grpc.StatusCode.UNAVAILABLE, GONE)
+    assert client.fails(1, "+") == (grpc.StatusCode.UNAVAILABLE, GONE)
+    assert client.fails(None) == (grpc.StatusCode.UNAVAILABLE, GONE)
     answer = model.server.infer("m", rest_step(2, 1, "+"))
-    assert (answer.status_code, error_of(answer)) == (503, STOPPING)
+    assert (answer.status_code, error_of(answer)) == (503, GONE)
     # Nothing will have it loaded again.
     assert "Retry-After" not in answer.headers
     assert model.server.get("/v2/models/m/ready").status_code == 400
@@ -184,6 +188,27 @@ def test_a_load_during_the_unload_serves_new_sequences(model: ExplicitServer, cl
     model.unload("m")
     model.write("m", accumulator(2), CONFIG)
     assert model.load("m").status_code == 200
+    assert client.ask(2, 1, "+.") == (1, 2)
+    assert client.ask(1, 1, ".") == (11, 1)
+
+
+def test_while_the_next_one_is_being_loaded_a_new_sequence_is_told_to_come_back(
+    model: ExplicitServer, client: Client, later: Callable[..., Future[httpx.Response]]
+) -> None:
+    assert client.ask(1, 10, "+") == (10, 1)
+    model.unload("m")
+    with Gate() as gate:
+        model.write(
+            "m",
+            f"import socket\nsocket.create_connection(('127.0.0.1', {gate.port})).recv(1)\n{accumulator(2)}",
+            CONFIG,
+        )
+        load = later(model.load, "m")
+        gate.await_start()
+        answer = model.server.infer("m", rest_step(2, 1, "+"))
+        assert (answer.status_code, error_of(answer), answer.headers["Retry-After"]) == (503, GONE, "1")
+        gate.open()
+        assert load.result().status_code == 200
     assert client.ask(2, 1, "+.") == (1, 2)
     assert client.ask(1, 1, ".") == (11, 1)
 
@@ -272,7 +297,7 @@ def test_an_unload_begins_no_sequence_for_clients_while_an_ensemble_waits_to_beg
         waiting = pool.submit(model.server.infer, "around", rest_step(2, 5, "+."))
         wait_until(lambda: pending(model.server, "m") == 1)
         model.unload("m")
-        assert client.fails(3, "+") == (grpc.StatusCode.UNAVAILABLE, STOPPING)
+        assert client.fails(3, "+") == (grpc.StatusCode.UNAVAILABLE, GONE)
         assert client.ask(1, 1, ".") == (11, 2)
         assert waiting.result(30).json()["outputs"][0]["data"] == [5]
     wait_until(lambda: state(model) == "UNAVAILABLE")

@@ -47,7 +47,9 @@ def test_every_datatype_in_json_either_way(
 
 @pytest.mark.parametrize("datatype", sorted(EDGE_VALUES))
 @pytest.mark.parametrize("algorithm", [None, "gzip"])
-def test_a_tensor_without_elements_as_bytes(client: TritonClient, datatype: str, algorithm: str | None) -> None:
+def test_a_tensor_without_elements_as_bytes(
+    client: TritonClient, datatype: str, algorithm: str | None
+) -> None:
     """Nothing follows the JSON then, and as in Triton, no header says where that ends. Twice, as what comes again is
     answered in fewer steps.
     """

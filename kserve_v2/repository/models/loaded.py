@@ -248,6 +248,8 @@ class LoadedModel:
     async def drain(self) -> None:
         """Wait until no request is under way, and nobody has a lease."""
         await self._leases.none()
+        if self.sequences is not None:
+            self.sequences.outlived = self.leaving
         await self._target.drain()
 
     def abandon(self, why: str = "") -> None:

@@ -24,12 +24,14 @@ from kserve_v2.scheduling.sequences.rounds import goes_on, next_round
 from kserve_v2.scheduling.sequences.rules import SequenceRules
 from kserve_v2.scheduling.sequences.states import state_key
 from kserve_v2.scheduling.sequences.table import (
+    SERVER_STOPS,
     Begin,
     Effect,
     Occupy,
     Refuse,
     SequenceTable,
     Vacate,
+    finishes,
     stopping,
 )
 from kserve_v2.scheduling.spec import ModelSpec
@@ -112,6 +114,8 @@ class SequenceGate:
         self._timer_ns = 0
         # How many requests of an iterative model have got their ids here.
         self._numbered = 0
+        self.outlived = False
+        """Whether it goes though the server stays: new sequences are told so."""
         self._abandoned, self._why = False, ""
         # Why sequences have ended in the version before this one, by their ids.
         self._told: Mapping[int | str, str] = {}
@@ -225,7 +229,7 @@ class SequenceGate:
             )
         step = request.sequence or SequenceStep(0)
         if self._table.closed and not step.id:
-            raise stopping()
+            raise stopping(self._table.closed)
         self._rules.controls.check(step.id)
         return step
 
@@ -368,7 +372,7 @@ class SequenceGate:
 
     async def drain(self) -> None:
         """Begin no new sequence, and wait until all are over."""
-        self._table.closed = True
+        self._table.closed = finishes(self._spec.name, self._spec.version) if self.outlived else SERVER_STOPS
         await self.over()
         await self._behind.drain()
 

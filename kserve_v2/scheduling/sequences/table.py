@@ -61,6 +61,8 @@ class Vacate(NamedTuple):
     slot: int
 
 
+SERVER_STOPS = "Server is stopping"
+
 Effect = Begin[T] | Refuse[T] | Occupy | Vacate
 
 
@@ -92,8 +94,8 @@ class SequenceTable(Generic[T]):
 
     def __init__(self, model_name: str, slots: int, idle_ns: int) -> None:
         """`slots`: how many sequences may be under way at a time. `idle_ns`: after how much silence one ends."""
-        self.closed = False
-        """Whether new sequences are refused."""
+        self.closed = ""
+        """Why new sequences are refused; "" while they are not."""
         self._model_name = model_name
         self._idle_ns = idle_ns
         self._slots = slots
@@ -153,7 +155,7 @@ class SequenceTable(Generic[T]):
         step = item.step
         live = self._open.get(step.id)
         if step.start and self.closed:
-            raise stopping()
+            raise stopping(self.closed)
         if live is None and not step.start:
             raise InvalidArgumentError(
                 f"inference request for sequence {shortened(str(step.id))} to model '{self._model_name}' must specify "
@@ -237,7 +239,7 @@ class SequenceTable(Generic[T]):
 
     def abandon(self, error: ServingError) -> list[Effect[T]]:
         """End all sequences. What has begun is still to be `ended`."""
-        self.closed = True
+        self.closed = self.closed or SERVER_STOPS
         effects: list[Effect[T]] = []
         for live in (*self._holders, *self._backlog):
             self._drop(live, error, effects, refill=False)
@@ -361,9 +363,16 @@ class SequenceTable(Generic[T]):
         return 0
 
 
-def stopping(kind: type[UnavailableError] = UnavailableError) -> UnavailableError:
-    """The refusal of a new sequence by what goes away; in Triton's words, also where it is the model alone."""
-    return kind("Server is stopping, scheduler for model has stopped accepting new inference requests")
+def finishes(model: str, version: int | str) -> str:
+    """Why a version that was replaced or unloaded takes no new sequence."""
+    return f"version {version} of model '{model}' was replaced or unloaded and only finishes the sequences it has begun"
+
+
+def stopping(why: str, kind: type[UnavailableError] = UnavailableError) -> UnavailableError:
+    """The refusal of a new sequence by what goes away. Triton has these words for `SERVER_STOPS`, also where it is the
+    model alone that goes.
+    """
+    return kind(f"{why}, scheduler for model has stopped accepting new inference requests")
 
 
 def _episode(waiting: Sequence[Item], index: int) -> tuple[int, int]:

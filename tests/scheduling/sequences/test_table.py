@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError, RequestCancelledError, ServingError, UnavailableError
 from kserve_v2.messages import SequenceStep
-from kserve_v2.scheduling.sequences.table import Begin, Occupy, Refuse, SequenceTable, Vacate
+from kserve_v2.scheduling.sequences.table import SERVER_STOPS, Begin, Occupy, Refuse, SequenceTable, Vacate
 
 MS = 1_000_000
 IDLE = 1000 * MS
@@ -288,7 +288,7 @@ def test_giving_up_does_not_end_the_next_sequence_of_the_id() -> None:
 def test_a_closed_table_takes_no_new_sequence_and_finishes_the_live_ones() -> None:
     desk = Desk(1)
     desk.add("a+")
-    desk.table.closed = True
+    desk.table.closed = SERVER_STOPS
     for name in ("b+", "a+", "b+."):
         with pytest.raises(UnavailableError) as raised:
             desk.add(name)
