@@ -14,10 +14,8 @@ from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.codec import COPIED_BYTES, OutputForms, encode_response
 from kserve_v2.scheduling.slices import Slices
-from kserve_v2.scheduling.verbatim import take_said
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.tensors.raw import encode_raw_tensor
-from kserve_v2.verbatim import TENSORS
 
 _NAME = pb.ModelInferResponse.MODEL_NAME_FIELD_NUMBER
 _VERSION = pb.ModelInferResponse.MODEL_VERSION_FIELD_NUMBER
@@ -59,8 +57,7 @@ class AnswerEncoder(KnownAnswers[None, _Frame]):
     ) -> Parts:
         """The answer; arguments and errors as those of `codec.encode_response`."""
         if forms or response.parameters:
-            said = take_said(response) if TENSORS in response.parameters else {}
-            return encode_response(response, forms, labels, batched=batched, said=said)
+            return encode_response(response, forms, labels, batched=batched)
         key: list[object] = [response.model_name, response.model_version]
         for name, array in response.outputs.items():
             key += (name, array.dtype.num, array.shape)
@@ -92,8 +89,7 @@ class AnswerEncoder(KnownAnswers[None, _Frame]):
         for name, array in response.outputs.items():
             if name not in forms and is_large(array):
                 written[name] = yield from written_raw(array)
-        said = take_said(response) if TENSORS in response.parameters else {}
-        return encode_response(response, forms, labels, batched=batched, said=said, written=written)
+        return encode_response(response, forms, labels, batched=batched, written=written)
 
     def common(self, response: InferResponse, how: None) -> tuple[_Frame, int] | None:
         """The frame of an answer, and its size. Strings have none: how long they are differs."""

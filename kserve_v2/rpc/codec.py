@@ -14,19 +14,21 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, request_prefix
 from kserve_v2.memory.large_texts import LargeTexts
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions
-from kserve_v2.messages import InferRequest, InferResponse, ParameterValue
+from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.limits import check_dimensions
 from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.received import RawContents
 from kserve_v2.rpc.shared_memory import region_part
+from kserve_v2.scheduling.verbatim import take_said
 from kserve_v2.tensors.announced import AnnouncedInput, named_twice, unknown_datatype
 from kserve_v2.tensors.classification import classify
 from kserve_v2.tensors.datatypes import BOOL, BY_DTYPE, BY_NAME, BYTES, FP32, FP64, Array
 from kserve_v2.tensors.numbers import array_of_numbers
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
 from kserve_v2.tensors.strings import bytes_array
+from kserve_v2.verbatim import TENSORS
 
 ALIKE = {
     datatype: pb.InferTensorContents.DESCRIPTOR.fields_by_name[datatype.contents_field].number
@@ -273,15 +275,15 @@ def encode_response(
     labels: Mapping[str, Sequence[str]],
     *,
     batched: bool,
-    said: Mapping[str, Mapping[str, ParameterValue]] = MappingProxyType({}),
     written: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
 ) -> Parts:
     """The answer: a message, and behind it its last field, the raw contents, the large ones without a copy. Outputs
-    that shared memory takes are written there. `labels`: label texts by output. `said`: parameters by output; what the
-    protocol has no form for is left out. `written`: outputs that are raw bytes already, in pieces.
+    that shared memory takes are written there. `labels`: label texts by output. `written`: outputs that are raw bytes
+    already, in pieces. Of what a model says of its outputs, that for which the protocol has no form is left out.
 
     Raises InternalError where they do not fit.
     """
+    said = take_said(response) if TENSORS in response.parameters else {}
     message = pb.ModelInferResponse(
         model_name=response.model_name, model_version=response.model_version, id=response.id
     )

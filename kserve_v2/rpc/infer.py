@@ -1,8 +1,7 @@
 """ModelInfer: from a message's bytes to an answer's, without a task in between."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import NotHereError, NotLoadedError, ServingError, UnsupportedError
@@ -101,7 +100,10 @@ class ModelInfer:
             raise
         except NotLoadedError as error:
             demand = self._service.demand(error.model_name, len(received.data))
-            return _Demanded(demand, partial(self._ask_loaded, received, context, observer))
+            later = _Later()
+            ask = partial(self._ask_loaded, received, context, observer)
+            later.ticket = Demand(demand, partial(later.ask, ask), later.answer)
+            return later
 
     def _ask(self, received: Received, context: Context, observer: Observer | None) -> Parts | Asked:
         # From here to the scheduler nothing awaits, so the model cannot be unloaded in between.
@@ -141,24 +143,26 @@ class ModelInfer:
 
 
 class _Later(Asked):
-    """A request that is asked when something has been done for it."""
+    """A request that is asked when something has been done for it, which is its ticket until then."""
 
     __slots__ = ()
 
-    def _ask(self, ask: Callable[[], Parts | Asked]) -> None:
+    def ask(self, ask: Callable[[], Parts | Asked]) -> None:
+        """It has been done."""
         try:
             found = ask()
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            self._answer(known(error))
+            self.answer(known(error))
             return
         if isinstance(found, Asked):
             # It answers in the place of this one, and is given up with it.
-            found.on_answer = self._answer
+            found.on_answer = self.answer
             self.ticket = found
         else:
-            self._answer(found)
+            self.answer(found)
 
-    def _answer(self, answer: Parts | ServingError) -> None:
+    def answer(self, answer: Parts | ServingError) -> None:
+        """It is over."""
         self.ticket = None
         self.on_answer(answer)
 
@@ -192,7 +196,7 @@ class Sliced(_Later):
     def _done(self, outcome: Received | Exception) -> None:
         # From here on the queue counts its tensors, if they have to wait.
         self._share.give_back()
-        self._ask(partial(self._go_on, outcome))
+        self.ask(partial(self._go_on, outcome))
 
     def _go_on(self, outcome: Received | Exception) -> Parts | Asked:
         if isinstance(outcome, Exception):
@@ -205,16 +209,6 @@ class Sliced(_Later):
             if self.elsewhere is None:
                 raise
             return self.elsewhere()
-
-
-class _Demanded(_Later):
-    """A request whose model is being loaded for it."""
-
-    __slots__ = ()
-
-    def __init__(self, demand: Coroutine[Any, Any, None], ask: Callable[[], Parts | Asked]) -> None:
-        """Have the request answered, by `ask`, when `demand` has loaded the model."""
-        self.ticket = Demand(demand, partial(self._ask, ask), self._answer)
 
 
 class _Asked(Asked):

@@ -37,31 +37,16 @@ class Received(NamedTuple):
 
 def receive(data: Serialized) -> Received:
     """Read a message. Raises InvalidArgumentError if it is none."""
-    raw = _raw_contents(data) if len(data) >= LARGE_BYTES else ()
-    if not raw:
+    found = wire.parts(data, MAX_PARTS) if len(data) >= LARGE_BYTES else None
+    raw = [part for part in found or () if part.field == _RAW]
+    # It has to be certain that protobuf would find just the same.
+    if not raw or not all(wire.is_short(data, part) for part in found or ()):
         return Received(data, parse(data, pb.ModelInferRequest))
     view, position = memoryview(data), 0
     others: list[memoryview] = []
     for part in raw:
-        others.append(view[position : part.start - len(wire.head(_RAW, part.end - part.start))])
+        others.append(view[position : part.length_at - 1])
         position = part.end
     others.append(view[position:])
     message = parse(b"".join(others), pb.ModelInferRequest)
     return Received(data, message, [view[part.start : part.end] for part in raw])
-
-
-def _raw_contents(data: Serialized) -> Sequence[wire.Part]:
-    """Where raw contents are; none where it is not certain that protobuf would find just the same."""
-    found = wire.parts(data, MAX_PARTS)
-    if found is None:
-        return ()
-    position = 0
-    raw: list[wire.Part] = []
-    for part in found:
-        # Lengths in more bytes than they need are protobuf's to judge.
-        if data[position : part.start] != wire.head(part.field, part.end - part.start):
-            return ()
-        if part.field == _RAW:
-            raw.append(part)
-        position = part.end
-    return raw

@@ -8,7 +8,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from kserve_v2.errors import ServingError, UnsupportedError
+from kserve_v2.errors import UnsupportedError, ordinary
 from kserve_v2.rpc.calls import Asked, Context, Direct, Parts, Serialized, Streaming
 from kserve_v2.rpc.status import known, parse
 
@@ -27,22 +27,26 @@ def unary(
 class _Made(Asked):
     """An answer that is being made."""
 
-    __slots__ = ("_task",)
+    __slots__ = ("_given_up", "_task")
 
     def __init__(self, answer: Callable[[], Awaitable[Message]]) -> None:
+        self._given_up = False
         self._task = asyncio.get_running_loop().create_task(self._make(answer))
 
     def give_up(self) -> None:
         """See `OneOutcome`."""
+        self._given_up = True
         self._task.cancel()
 
     async def _make(self, answer: Callable[[], Awaitable[Message]]) -> None:
-        made: Parts | ServingError
         try:
-            made = ((await answer()).SerializeToString(),)
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            made = known(error)
-        self.on_answer(made)
+            made = (await answer()).SerializeToString()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - it is one request's failure
+            # What it has waited for may have been cancelled, and then somebody waits for its answer all the same.
+            if not self._given_up:
+                self.on_answer(known(ordinary(error)))
+        else:
+            self.on_answer((made,))
 
 
 def streaming(

@@ -64,6 +64,7 @@ class Methods:
             unary("/test/Echo", BytesValue, self.echo),
             unary("/test/Fail", StringValue, self.fail),
             unary("/test/Hang", StringValue, self.hang),
+            unary("/test/Cancelled", StringValue, self.cancelled),
             unary("/test/Metadata", StringValue, self.metadata),
             server_streaming("/test/Repeat", Int64Value, self.repeat),
             streaming("/test/Stream", BytesValue, self.stream),
@@ -110,6 +111,12 @@ class Methods:
             self.given_up.put("Hang")
             raise
         raise AssertionError
+
+    async def cancelled(self, request: StringValue, context: Context) -> StringValue:
+        """Waits for what is cancelled, while it is not."""
+        waited_for: asyncio.Future[StringValue] = asyncio.get_running_loop().create_future()
+        waited_for.cancel()
+        return await waited_for
 
     async def metadata(self, request: StringValue, context: Context) -> StringValue:
         """The metadata that the test has sent."""

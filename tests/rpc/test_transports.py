@@ -114,6 +114,10 @@ def test_a_defect_is_not_told(channel: grpc.Channel, method: str, caplog: pytest
     assert "secret" in caplog.text
 
 
+def test_what_an_answer_waits_for_is_cancelled(channel: grpc.Channel) -> None:
+    assert failure(unary(channel, "Cancelled"), StringValue())[0] is STATUS.INTERNAL
+
+
 @pytest.mark.parametrize("path", ["/test/NoSuch", "/no.such.Service/Echo", "/"])
 def test_unknown_methods(channel: grpc.Channel, path: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
