@@ -2,9 +2,9 @@
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -53,29 +53,27 @@ _INTEGERS, _TEXTS = frozenset({int}), frozenset({str})
 _UNPARSABLE = "Unable to parse 'data': "
 
 
+@dataclass(eq=False)
 class LargeList:
     """A list, in lists of any nesting, as it stands in a request: its elements are flat, and not Python's. Unless it is
     of a subclass, they are of types that no tensor takes together.
+
+    `text`: as it was sent. `count`: of its elements. `sizes`: of the lists of each level; None if those of one level
+    differ. `firsts`: the first element of each type that the JSON parser has made of them, and its number.
     """
 
-    def __init__(
-        self,
-        text: memoryview,
-        count: int,
-        sizes: tuple[int, ...] | None,
-        firsts: Mapping[type, tuple[int, Any]],
-    ) -> None:
-        """`text`: as it was sent. `count`: of its elements. `sizes`: of the lists of each level; None if those of one
-        level differ. `firsts`: the first element of each type that the JSON parser has made of them, and its number.
-        """
-        self.types = set(firsts)
-        self.sizes = sizes
-        self._text = text
-        self._count = count
-        self._firsts = firsts
+    text: memoryview
+    count: int
+    sizes: tuple[int, ...] | None
+    firsts: dict[type, tuple[int, Any]]
+
+    @property
+    def types(self) -> set[type]:
+        """What the JSON parser has made of the elements."""
+        return set(self.firsts)
 
     def __len__(self) -> int:
-        return self._count
+        return self.count
 
     def __iter__(self) -> Iterator[Any]:
         """The elements, for those who look for what is wrong with them."""
@@ -83,59 +81,35 @@ class LargeList:
 
     def lists(self) -> list[Any]:
         """As the JSON parser has it."""
-        found: list[Any] = parse_json(self._text)
+        found: list[Any] = parse_json(self.text)
         return found
 
     def first_not(self, wanted: set[type]) -> tuple[int, Any]:
         """The first element of another type, and its number; there is one."""
-        return min((number, each) for kind, (number, each) in self._firsts.items() if kind not in wanted)
+        return min((number, each) for kind, (number, each) in self.firsts.items() if kind not in wanted)
 
 
+@dataclass(eq=False)
 class Texts(LargeList):
     """One of texts. `elements`: what they are as BYTES, flat."""
 
-    def __init__(
-        self,
-        text: memoryview,
-        elements: Array,
-        sizes: tuple[int, ...] | None,
-        firsts: Mapping[type, tuple[int, Any]],
-    ) -> None:
-        """As those of other lists."""
-        super().__init__(text, elements.size, sizes, firsts)
-        self.elements = elements
+    elements: Array
 
 
+@dataclass(eq=False)
 class Numbers(LargeList):
-    """One of numbers, or of booleans."""
+    """One of numbers, or of booleans. `pieces`: of 64-bit integers, where a float is among them of doubles, or of
+    booleans.
+    """
 
-    def __init__(
-        self,
-        text: memoryview,
-        pieces: list[Array],
-        types: set[type],
-        sizes: tuple[int, ...] | None = None,
-        firsts: Mapping[type, tuple[int, Any]] = MappingProxyType({}),
-    ) -> None:
-        """`pieces`: of 64-bit integers, where a float is among them of doubles, or of booleans. `types`: that the JSON
-        parser has made of the elements.
-        """
-        super().__init__(text, sum(map(len, pieces)), sizes, firsts)
-        self.types = types
-        self._pieces = pieces
-
-    def first_not(self, wanted: set[type]) -> tuple[int, Any]:
-        """See `LargeList`."""
-        if self._firsts:
-            return super().first_not(wanted)
-        return next((number, each) for number, each in enumerate(self) if type(each) not in wanted)
+    pieces: list[Array]
 
     def array(self, datatype: Datatype) -> Array | None:
         """A flat array of a datatype that takes the types; None if an element has no place in it."""
         whole = np.empty(len(self), datatype.dtype)
         at = 0
         try:
-            for piece in self._pieces:
+            for piece in self.pieces:
                 whole[at : at + len(piece)] = _cast(piece, datatype)
                 at += len(piece)
         except (FloatingPointError, OverflowError):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -46,18 +46,15 @@ _LITERAL = re.compile(rb"[NI]")
 _EXACT = (np.dtype(np.int64), np.dtype(np.float64), np.dtype(np.bool_))
 
 
-class _Piece:
+class _Piece(NamedTuple):
     """A part of a list. `end`: where it ends in the text. `structure`: its brackets and commas. `depth`: how many lists
     are open behind it; 0 for the last piece.
     """
 
-    __slots__ = ("depth", "end", "structure", "text")
-
-    def __init__(self, text: bytes, end: int, structure: bytes, depth: int) -> None:
-        self.text = text
-        self.end = end
-        self.structure = structure
-        self.depth = depth
+    text: bytes
+    end: int
+    structure: bytes
+    depth: int
 
 
 def read_list(
@@ -211,8 +208,8 @@ class _Elements:
         if self._mixed:
             return LargeList(text, self._count, sizes, self._firsts)
         if self._texts is not None:
-            return Texts(text, (yield from self._texts.in_one()), sizes, self._firsts)
-        return Numbers(text, self._numbers, set(self._firsts), sizes, self._firsts)
+            return Texts(text, self._count, sizes, self._firsts, (yield from self._texts.in_one()))
+        return Numbers(text, self._count, sizes, self._firsts, self._numbers)
 
 
 def sizes_of(structure: bytes, count: int) -> tuple[int, ...] | None:

@@ -123,7 +123,9 @@ def _fill_inputs(document: dict[str, Any], found: dict[str, memoryview], room: R
             elements.append(element)
         array = flat_bytes(elements)
         item["data"] = (
-            Decoded(array) if coded else _Read(memoryview(b""), array, (len(data),), {str: (0, data[0])})
+            Decoded(array)
+            if coded
+            else _Read(memoryview(b""), len(data), (len(data),), {str: (0, data[0])}, array)
         )
     return True
 

@@ -1,6 +1,7 @@
 """The metrics port."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -14,21 +15,16 @@ from kserve_v2.scheduling.slices import Slicer
 _CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
+@dataclass(eq=False)
 class MetricsApp:
-    """ASGI application of the metrics port: `GET /metrics`. The server leaves the body of HEAD out."""
+    """ASGI application of the metrics port: `GET /metrics`. The server leaves the body of HEAD out. `processes`: what
+    the server's own say of themselves now.
+    """
 
-    def __init__(
-        self,
-        manager: ModelManager,
-        processes: Callable[[], Sequence[ProcessFigures]],
-        slicer: Slicer,
-        cache: ResponseCache | None = None,
-    ) -> None:
-        """`processes`: what the server's own say of themselves now."""
-        self._slicer = slicer
-        self._manager = manager
-        self._processes = processes
-        self._cache = cache
+    manager: ModelManager
+    processes: Callable[[], Sequence[ProcessFigures]]
+    slicer: Slicer
+    cache: ResponseCache | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a scrape; see ASGI for the arguments."""
@@ -39,15 +35,15 @@ class MetricsApp:
         elif scope["path"].rstrip("/") != "/metrics":
             status, text = 404, "Not Found: the metrics are at /metrics"
         else:
-            manager = self._manager
+            manager = self.manager
             await manager.count()
             slices = metrics_text(
                 manager.ready_models(),
-                self._processes(),
+                self.processes(),
                 manager.metrics,
-                self._cache,
+                self.cache,
                 manager.released(),
                 manager.residency,
             )
-            text = memoryview(await self._slicer.finish(slices))
+            text = memoryview(await self.slicer.finish(slices))
         await Response(text, status, media_type=_CONTENT_TYPE)(scope, receive, send)

@@ -200,7 +200,8 @@ def test_what_is_wrong_with_all_of_them_is_said_without_looking_at_each(datatype
         def lists(self) -> list[Any]:
             raise AssertionError
 
-    numbers = Opaque(memoryview(b"[1,2,3,4.5]"), [np.array([1, 2]), np.array([3, 4.5])], {int, float})
+    text, firsts = memoryview(b"[1,2,3,4.5]"), {int: (0, 1), float: (3, 4.5)}
+    numbers = Opaque(text, 4, (4,), firsts, [np.array([1, 2]), np.array([3, 4.5])])
     with pytest.raises(InvalidArgumentError, match=r"attempt to access JSON non-|'data' has 4"):
         decode_json_data(AnnouncedInput("x", BY_NAME[datatype], [count], "m", ""), numbers)
 

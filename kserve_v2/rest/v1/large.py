@@ -6,6 +6,7 @@ input is put into an array.
 import re
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
@@ -68,7 +69,7 @@ def _parse_rows(text: Body, member: str, room: Room, slice_bytes: int) -> Slices
     whole = memoryview(text).toreadonly()[begin:end]
     for piece in _pieces(text, begin + 1, end - 1, bytes(found[2]), slice_bytes):
         rows = _rows(piece)
-        columns = columns or {name: _Column(whole, name) for row in rows[:1] for name in row}
+        columns = columns or {name: _Column(whole, 0, None, {}, [], name) for row in rows[:1] for name in row}
         if not rows or any(row.keys() != columns.keys() for row in rows):
             return None
         if not all(each.add([row[name] for row in rows], room) for name, each in columns.items()):
@@ -104,13 +105,11 @@ def _rows(piece: bytes) -> list[dict[str, Any]]:
     return rows if set(map(type, rows)) == {dict} and len(rows[0]) <= _MOST_NAMES else []
 
 
+@dataclass(eq=False)
 class _Column(Numbers):
-    """What the rows that were read have of one input."""
+    """What the rows that were read have of the input `name`. `text`: all rows."""
 
-    def __init__(self, rows: memoryview, name: str) -> None:
-        """`rows`: all of them, as they were sent."""
-        super().__init__(rows, [], set())
-        self._name = name
+    name: str
 
     def add(self, values: list[Any], room: Room) -> bool:
         """Add that of further rows. Returns whether it is numbers of the same shape, and there is room for them."""
@@ -123,11 +122,13 @@ class _Column(Numbers):
         numbers = numbers_of(list(elements), types) if row == same and len(row) < _MOST_DEPTH else None
         if numbers is None or not room(numbers.nbytes):
             return False
-        self._pieces.append(numbers)
-        self._count += len(numbers)
-        self.types |= types
+        for kind in types - self.types:
+            number, first = next((number, each) for number, each in enumerate(elements) if type(each) is kind)
+            self.firsts[kind] = self.count + number, first
+        self.pieces.append(numbers)
+        self.count += len(numbers)
         self.sizes = (before + rows, *row)
         return bool not in self.types or len(self.types) == 1
 
     def lists(self) -> list[Any]:
-        return [row[self._name] for row in parse_json(self._text)]
+        return [row[self.name] for row in parse_json(self.text)]
