@@ -1,5 +1,7 @@
 """The RPCs of `inference.GRPCInferenceService`, as a table."""
 
+from dataclasses import asdict
+
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
@@ -11,7 +13,7 @@ from kserve_v2.rpc.settings import settings_rpcs
 from kserve_v2.rpc.shared_memory import shared_memory_rpcs
 from kserve_v2.rpc.stream import ModelStreamInfer
 from kserve_v2.rpc.typed import unary
-from kserve_v2.rpc.views import index_view, model_metadata_view, server_metadata_view, statistics_view
+from kserve_v2.rpc.views import index_view, model_metadata_view, statistics_view
 from kserve_v2.scheduling.slices import mapped
 
 SERVICE_NAME = "inference.GRPCInferenceService"
@@ -63,7 +65,7 @@ class InferenceServicer:
         self, request: pb.ServerMetadataRequest, context: Context
     ) -> pb.ServerMetadataResponse:
         """Name, version and extensions of the server."""
-        return server_metadata_view(self._service.server_metadata())
+        return pb.ServerMetadataResponse(**asdict(self._service.server_metadata()))
 
     async def model_metadata(
         self, request: pb.ModelMetadataRequest, context: Context

@@ -1,16 +1,9 @@
 """Answers of the control RPCs as protobuf messages."""
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
+from kserve_v2.messages import IndexEntry, ModelMetadata, TensorMetadata
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.models.shown import shown_statistics
-
-
-def server_metadata_view(metadata: ServerMetadata) -> pb.ServerMetadataResponse:
-    """Answer of ServerMetadata."""
-    return pb.ServerMetadataResponse(
-        name=metadata.name, version=metadata.version, extensions=metadata.extensions
-    )
 
 
 def model_metadata_view(metadata: ModelMetadata) -> pb.ModelMetadataResponse:

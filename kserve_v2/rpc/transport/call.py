@@ -126,8 +126,7 @@ class Call(Stream):
 
     def _answer_framed(self, message: Parts) -> None:
         self._send_framed(message)
-        self.send_headers(OK_TRAILERS, ends=True)
-        self._end(StatusCode.OK, "")
+        self.finish()
 
     async def send_message(self, message: Parts) -> None:
         """Send one message of several."""
