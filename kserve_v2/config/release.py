@@ -26,7 +26,7 @@ _MAX_VERSION = 10**18
 _MAX_SHADOW_REQUESTS = 1024
 
 # No number can be written like this, so a label is never taken for a version.
-LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
+_LABEL = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _LABEL_RULE = "a label, which is a letter and up to 63 more letters, digits or any of _ . -"
 # Names of headers, which are tokens of HTTP. Metadata of gRPC is in small letters, and those of HTTP are made so.
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}", re.ASCII)
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 def is_label(text: str) -> bool:
     """Whether a text may be a label."""
-    return LABEL.fullmatch(text) is not None
+    return _LABEL.fullmatch(text) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -241,19 +241,12 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
 def _add_description(app: FastAPI, service: InferenceService) -> None:
     @app.get("/v2/docs/dataplane.json", include_in_schema=False)
     @app.get("/v2/models/{model_name:model}/docs/dataplane.json", include_in_schema=False)
-    @app.get(
-        "/v2/models/{model_name:model}/versions/{version}/docs/dataplane.json",
-        include_in_schema=False,
-    )
+    @app.get("/v2/models/{model_name:model}/versions/{version}/docs/dataplane.json", include_in_schema=False)
     @app.get("/openapi.json", include_in_schema=False)
     async def description() -> Response:
         """The description of all routes, and of the models that are loaded now."""
         loaded = described_models(service)
-        return json_response(await asyncio.to_thread(with_models, _schema(app), loaded))
-
-
-def _schema(app: FastAPI) -> dict[str, Any]:
-    """The OpenAPI document: FastAPI's own, plus the inference routes that it never sees."""
-    if app.openapi_schema is None:
-        complete(app.openapi())
-    return app.openapi()
+        if app.openapi_schema is None:
+            # It is made once.
+            complete(app.openapi())
+        return json_response(await asyncio.to_thread(with_models, app.openapi(), loaded))

@@ -36,7 +36,9 @@ def decode_value(value: Any, tensor: TensorSignature, signature: ModelSignature,
     if len(sizes) > 1:
         layout.by_shape = True
         layout.rows |= batched and len(sizes) > len(tensor.dims)
-        shape = _shape_as_written(sizes, tensor, batched=batched)
+        # With a batch dimension of 1 where the lists leave it out.
+        written = (1, *sizes) if batched and len(sizes) == len(tensor.dims) else sizes
+        shape = written if tensor.accepts(written[1:] if batched else written) else None
     else:
         shape = _shape_to_fill(tensor.dims, len(elements), batched=batched)
         layout.rows |= batched and shape is not None and shape[0] != 1
@@ -75,16 +77,6 @@ def _shape_to_fill(dims: tuple[int, ...], count: int, *, batched: bool) -> tuple
     if batched:
         return (left, *shape)
     return tuple(shape) if left == 1 else None
-
-
-def _shape_as_written(
-    sizes: tuple[int, ...], tensor: TensorSignature, *, batched: bool
-) -> tuple[int, ...] | None:
-    """The shape of lists in lists, with a batch dimension of 1 where they leave it out. None if it is not the
-    model's.
-    """
-    shape = (1, *sizes) if batched and len(sizes) == len(tensor.dims) else sizes
-    return shape if tensor.accepts(shape[1:] if batched else shape) else None
 
 
 def _misshapen(

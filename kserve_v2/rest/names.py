@@ -38,9 +38,6 @@ class _NameConvertor(Convertor[str]):
     def convert(self, value: str) -> str:
         return name_in_path(value)
 
-    def to_string(self, value: str) -> str:
-        return _SLASH.sub(r"%25\1\2", value).replace("/", "%2F")
-
 
 register_url_convertor("model", _NameConvertor())
 register_url_convertor("region", _NameConvertor())
