@@ -254,15 +254,17 @@ class InferenceService:
         finally:
             self.inflight.give(size)
 
-    async def loaded(self, ask: Callable[[], T]) -> T:
-        """What `ask` returns, once the model that it asks for is loaded. Raises as `ask`, and as `demand`."""
+    async def loaded(self, ask: Callable[[], T], size: int = 0) -> T:
+        """What `ask` returns, once the model that it asks for is loaded. `size`: as for `demand`. Raises as `ask`,
+        and as `demand`.
+        """
         while True:
             try:
                 return ask()
             except NotLoadedError as error:
                 name = error.model_name
             # It may be unloaded again before it is asked: then it is loaded again, too.
-            await self.demand(name)
+            await self.demand(name, size)
 
     async def is_on_demand(self, name: str) -> bool:
         """Whether a model is not loaded, and would be if it was asked for."""

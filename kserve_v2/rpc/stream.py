@@ -279,14 +279,7 @@ class _Stream:
         message = received.message
         trace = begin_trace(self._tracer, message.model_name, self._metadata) if self._tracer.on else None
         try:
-            self._ask(received, trace, group)
-        except NotLoadedError as error:
-            name = error.model_name
-        else:
-            return
-        try:
-            await self._service.demand(name, len(received.data))
-            await self._service.loaded(lambda: self._ask(received, trace, group))
+            await self._service.loaded(lambda: self._ask(received, trace, group), len(received.data))
         except ServingError as error:
             self._refuse(message.id, error, trace, in_order=True)
 
@@ -432,9 +425,7 @@ class _Stream:
             trace.error = told.message
         if self._errors_end_stream:
             return told
-        answer = _final_response(request, final=final)
-        answer.error_message = told.message
-        return (answer.SerializeToString(),)
+        return _final_response(request, final=final, error_message=told.message)
 
     # --- decoupled models -----------------------------------------------------------------------------------------
 
@@ -456,7 +447,7 @@ class _Stream:
                 last = self._failure(request, error, trace)
             else:
                 wants_final = wants_final and not final
-                last = (_final_response(request).SerializeToString(),) if wants_final else None
+                last = _final_response(request) if wants_final else None
             if last is not None:
                 await self._send_in_room(last, turn)
         finally:
@@ -492,14 +483,14 @@ class _Stream:
         self._inflight.give(held)
 
 
-def _final_response(request: InferRequest, *, final: bool = True) -> pb.ModelStreamInferResponse:
+def _final_response(request: InferRequest, *, final: bool = True, error_message: str = "") -> Parts:
     """A response without outputs. `final`: no more follow."""
-    answer = pb.ModelStreamInferResponse()
+    answer = pb.ModelStreamInferResponse(error_message=error_message)
     answer.infer_response.model_name = request.model_name
     answer.infer_response.model_version = request.model_version
     answer.infer_response.id = request.id
     answer.infer_response.parameters[FINAL_RESPONSE].bool_param = final
-    return answer
+    return (answer.SerializeToString(),)
 
 
 def _wants_empty_final(message: pb.ModelInferRequest) -> bool:

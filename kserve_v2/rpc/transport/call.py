@@ -33,8 +33,6 @@ from kserve_v2.rpc.transport.messages import (
 from kserve_v2.rpc.transport.metadata import OK_TRAILERS, trailers, trailers_only
 from kserve_v2.scheduling.slices import Work, at_once
 
-_DEADLINE_PASSED = "Deadline Exceeded"
-
 
 class Owner(Holder, Protocol):
     """What a call needs of its connection."""
@@ -177,7 +175,7 @@ class Call(Stream):
         """See `deadlines.Call`."""
         self.give_up()
         self.output.forget(self)
-        self.close(StatusCode.DEADLINE_EXCEEDED, _DEADLINE_PASSED)
+        self.close(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
     def _end(self, code: int, details: str) -> None:
         self._ended = True
@@ -311,9 +309,8 @@ class Call(Stream):
 
     def abandon(self) -> None:
         """The server exits, or the connection has reached its maximum age: fail what is still in flight."""
-        self.give_up()
         self.output.forget(self)
-        self.fail(UnfinishedError("Server exiting: the request was not finished in time"))
+        self._refuse(UnfinishedError("Server exiting: the request was not finished in time"))
 
     def lost(self) -> None:
         self.give_up()
