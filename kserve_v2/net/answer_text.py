@@ -21,18 +21,14 @@ _END = re.compile(b"\r\n\r\n")
 _CLOSE = b"\r\nconnection: close\r\n\r\n"
 
 
-def plain_answer(body: bytes) -> Parts:
-    """The usual answer: status 200, JSON."""
-    size = len(body)
-    head = _PLAIN_HEAD % size
-    return (head + body,) if size <= JOIN_BYTES else (head, body)
-
-
-def binary_answer(header: bytes, binary: Parts) -> Parts:
-    """The usual answer with tensors behind `header`, which is JSON."""
-    size = len(header) + sum(map(len, binary))
-    head = _BINARY_HEAD % (len(header), size)
-    return (b"".join((head, header, *binary)),) if size <= JOIN_BYTES else (head + header, *binary)
+def usual_answer(text: Parts, binary: Parts) -> Parts:
+    """The usual answer: status 200, JSON, and tensors behind it if there are any."""
+    json_bytes = size = sum(map(len, text))
+    if binary:
+        size += sum(map(len, binary))
+    head = _BINARY_HEAD % (json_bytes, size) if binary else _PLAIN_HEAD % size
+    parts = (head, *text, *binary)
+    return (b"".join(parts),) if size <= JOIN_BYTES else parts
 
 
 def any_answer(status: int, headers: Sequence[tuple[bytes, bytes]], body: Parts) -> Parts:

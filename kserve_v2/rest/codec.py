@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.memory.large_texts import LargeTexts
+from kserve_v2.memory.large_texts import LargeTexts, written_raw
+from kserve_v2.memory.large_texts import is_large as has_many_texts
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.limits import check_dimensions
@@ -27,14 +28,16 @@ from kserve_v2.rest.file_kinds import kind_of_file
 from kserve_v2.rest.json_tensor import (
     decode_json_data,
     decode_plain_numbers,
-    dumped,
     encode_json_data,
+    with_literals,
 )
 from kserve_v2.rest.json_text import check_depth, json_text, leading_object_bytes, parse_unusual_json
+from kserve_v2.rest.large_json import BASE64_TEXTS, TEXTS, Gaps, is_large, written
 from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.raw_request import decode_raw_request
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.announced import AnnouncedInput, datatype_by_name, named_twice
 from kserve_v2.tensors.classification import classify
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES
@@ -80,10 +83,10 @@ ALL_BINARY = ResponseFormat(default=OutputFormat(binary=True))
 
 
 class EncodedResponse(NamedTuple):
-    """An answer's body: JSON, and the binary tensors that follow it; with headers of the model's own."""
+    """An answer's body: JSON in pieces, and the binary tensors that follow it; with headers of the model's own."""
 
-    header: bytes
-    binary: Sequence[bytes | memoryview]
+    text: Sequence[bytes]
+    binary: Sequence[bytes | memoryview] = ()
     headers: Sequence[tuple[bytes, bytes]] = ()
 
 
@@ -332,17 +335,16 @@ def encode_response(
     *,
     batched: bool,
     said: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
-    written: Mapping[str, orjson.Fragment] = MappingProxyType({}),
-    raw: Mapping[str, Sequence[bytes]] = MappingProxyType({}),
-) -> EncodedResponse:
-    """Encode an answer as the request asked for it. Outputs that shared memory takes are written there. `written`: the
-    data of outputs that are in JSON already. `raw`: that of outputs that are raw bytes already, in pieces.
+) -> Slices[EncodedResponse]:
+    """Encode an answer as the request asked for it, in one slice unless it is large. Outputs that shared memory takes
+    are written there.
 
     `labels`: label texts by output, for classification. `batched`: whether axis 0 is a batch. `said`: further
     parameters by output. Raises
     InvalidArgumentError for an output that cannot be sent as it was asked for, InternalError for one that does
     not fit into its shared memory.
     """
+    gaps = Gaps()
     entries: list[dict[str, Any]] = []
     binary: list[bytes | memoryview] = []
     for name, whole in response.outputs.items():
@@ -352,7 +354,7 @@ def encode_response(
             array = classify(whole, output_format.classification, labels.get(name, ()), batched=batched)
         entry: dict[str, Any] = {"name": name, "datatype": BY_DTYPE[array.dtype].name, "shape": array.shape}
         if output_format.binary:
-            pieces = raw.get(name) or (encode_raw_tensor(array),)
+            pieces = (yield from written_raw(array)) if has_many_texts(array) else (encode_raw_tensor(array),)
             size = sum(map(len, pieces))
             entry["parameters"] = {"binary_data_size": size}
             if size:
@@ -361,20 +363,21 @@ def encode_response(
             output_format.shared_memory.write(encode_raw_tensor(array), name)
         elif output_format.base64:
             entry["parameters"] = {CONTENT_TYPE: BASE64}
-            entry["data"] = written.get(name) or encode_base64_data(array, name)
+            if array.dtype == BYTES.dtype and is_large(array):
+                entry["data"] = gaps.gap((yield from written(array.reshape(-1), name, BASE64_TEXTS)))
+            else:
+                entry["data"] = encode_base64_data(array, name)
+        elif is_large(array):
+            entry["data"] = gaps.gap((yield from written(array.reshape(-1), name, TEXTS)))
         else:
-            entry["data"] = written.get(name) or encode_json_data(array, name)
+            entry["data"] = encode_json_data(array, name)
         if name in said:
             entry["parameters"] = said[name] | entry.get("parameters", {})
         entries.append(entry)
-    return EncodedResponse(dumped(_document(response, entries)), binary)
-
-
-def _document(response: InferResponse, outputs: list[dict[str, Any]]) -> dict[str, Any]:
     document: dict[str, Any] = {"id": response.id} if response.id else {}
     document["model_name"] = response.model_name
     document["model_version"] = response.model_version
     if response.parameters:
-        document["parameters"] = response.parameters
-    document["outputs"] = outputs
-    return document
+        document["parameters"] = with_literals(response.parameters)
+    document["outputs"] = entries
+    return EncodedResponse(gaps.fill(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)), binary)

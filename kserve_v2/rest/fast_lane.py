@@ -15,9 +15,8 @@ from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferResponse
-from kserve_v2.net.answer_text import Parts, any_answer, binary_answer, plain_answer
+from kserve_v2.net.answer_text import Parts, any_answer, usual_answer
 from kserve_v2.net.together import Together
-from kserve_v2.rest.answer_encoder import AnswerEncoder
 from kserve_v2.rest.codec import ResponseFormat
 from kserve_v2.rest.errors import error_response, known
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
@@ -25,10 +24,8 @@ from kserve_v2.rest.infer import (
     Asked,
     Prepared,
     answer,
-    answer_in_slices,
     decode,
     encode,
-    is_long,
     prepare,
 )
 from kserve_v2.rest.recurring import key_of, note
@@ -84,7 +81,6 @@ class FastLane:
         self._service = service
         self._max_request_bytes = max_request_bytes
         self._forms: Forms[ResponseFormat] = Forms()
-        self._answers = AnswerEncoder()
         self._slicer = service.slicer
 
     def takes(self, head: InferHead) -> bool:
@@ -164,22 +160,24 @@ class FastLane:
         try:
             if access is not None:
                 access.executed(response)
-            encoded = self._answers.encode(response, asked.response_format)
-            if (encoded is None or asked.accept_encoding is not None) and is_long(response, asked):
-                slices = answer_in_slices(response, asked)
-                return Sliced(
-                    self._slicer, slices, lambda found: any_answer(200, *found), partial(fail, access=access)
-                )
-            if encoded is None:
-                encoded = encode(response, asked)
-            if asked.accept_encoding is not None or encoded.headers:
-                headers, parts = answer(encoded, asked.accept_encoding)
-                return any_answer(200, headers, parts)
-            if encoded.binary:
-                return binary_answer(encoded.header, encoded.binary)
-            return plain_answer(encoded.header)
+            slices = _written(response, asked)
+            try:
+                next(slices)
+            except StopIteration as end:
+                parts: Parts = end.value
+                return parts
+            return Sliced(self._slicer, slices, lambda parts: parts, partial(fail, access=access))
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             return fail(error, access)
+
+
+def _written(response: InferResponse, asked: Asked) -> Slices[Parts]:
+    """An answer, whole."""
+    encoded = yield from encode(response, asked)
+    if asked.accept_encoding is None and not encoded.headers:
+        return usual_answer(encoded.text, encoded.binary)
+    headers, parts = yield from answer(encoded, asked.accept_encoding)
+    return any_answer(200, headers, parts)
 
 
 def fail(error: Exception, access: Access | None = None) -> Parts:

@@ -1,17 +1,15 @@
 """`infer`: one request, one answer, in JSON or with binary tensors; and the operation as ASGI sees it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Generic, NamedTuple, TypeVar
 
-import orjson
 from starlette.types import Send
 
 from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import ServingError, UnsupportedError
 from kserve_v2.inference import Inference, InferenceService
-from kserve_v2.memory import large_texts
 from kserve_v2.memory.inflight import Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.answer_text import JOIN_BYTES, Parts
@@ -29,21 +27,10 @@ from kserve_v2.rest.compression import choose_encoding, compressed, decompress, 
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.large_binary import json_before, read_texts
-from kserve_v2.rest.large_json import (
-    BASE64_TEXTS,
-    TEXTS,
-    Gaps,
-    InJson,
-    Places,
-    data_of_inputs,
-    is_large,
-    parse_large,
-    written,
-)
+from kserve_v2.rest.large_json import Places, data_of_inputs, parse_large
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slices, at_once
-from kserve_v2.tensors.datatypes import BYTES, Array
 
 T = TypeVar("T")
 
@@ -204,91 +191,29 @@ def _prepared(
     return Prepared(plain, (yield from reader(plain, room)))
 
 
-def is_long(response: InferResponse, asked: Asked) -> bool:
-    """Whether to write an answer takes many slices."""
-    outputs = response.outputs.items()
-    if not asked.model.signature.verbatim and any(
-        (_as_json(asked.response_format, name, array) is not None and is_large(array))
-        or (large_texts.is_large(array) and _is_raw(asked.response_format, name))
-        for name, array in outputs
-    ):
-        return True
-    return (
-        asked.accept_encoding is not None
-        and sum(array.nbytes for _, array in outputs) >= LARGE_BYTES
-        and choose_encoding(asked.accept_encoding) is not None
-    )
-
-
-def _as_json(response_format: ResponseFormat, name: str, array: Array) -> InJson | None:
-    """What elements of an output are in JSON; None if they are not there as they are."""
-    form = response_format.named.get(name, response_format.default)
-    if form.binary or form.classification or form.shared_memory is not None:
-        return None
-    if form.base64:
-        return BASE64_TEXTS if array.dtype == BYTES.dtype else None
-    return TEXTS
-
-
-def _is_raw(response_format: ResponseFormat, name: str) -> bool:
-    form = response_format.named.get(name, response_format.default)
-    return form.binary and not form.classification
-
-
-def answer_in_slices(response: InferResponse, asked: Asked) -> Slices[Answer]:
-    """As `answer` of what `encode` returns, in slices."""
-    text, encoded = yield from encode_in_slices(response, asked)
-    return (yield from written_answer(text, encoded, asked.accept_encoding))
-
-
-def encode_in_slices(
-    response: InferResponse, asked: Asked
-) -> Slices[tuple[Sequence[bytes], EncodedResponse]]:
-    """What `encode` returns, in slices, and its JSON in parts."""
-    model, form = asked.model, asked.response_format
-    gaps = Gaps()
-    lists: dict[str, orjson.Fragment] = {}
-    raw: dict[str, list[bytes]] = {}
-    if model.signature.verbatim:
-        encoded = encode_verbatim(response, form, model.labels)
-    else:
-        for name, array in response.outputs.items():
-            as_json = _as_json(form, name, array)
-            if as_json is not None and is_large(array):
-                lists[name] = gaps.gap((yield from written(array.reshape(-1), name, as_json)))
-            elif large_texts.is_large(array) and _is_raw(form, name):
-                raw[name] = yield from large_texts.written_raw(array)
-        encoded = encode_response(response, form, model.labels, batched=model.batched, written=lists, raw=raw)
-    return gaps.fill(encoded.header), encoded
-
-
-def encode(response: InferResponse, asked: Asked) -> EncodedResponse:
+def encode(response: InferResponse, asked: Asked) -> Slices[EncodedResponse]:
     """Encode the body of an answer. Raises as `encode_response`."""
-    model = asked.model
+    model, response_format = asked.model, asked.response_format
     if model.signature.verbatim:
-        return encode_verbatim(response, asked.response_format, model.labels)
-    return encode_response(response, asked.response_format, model.labels, batched=model.batched)
+        return encode_verbatim(response, response_format, model.labels)
+    return encode_response(response, response_format, model.labels, batched=model.batched)
 
 
-def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Answer:
+def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Slices[Answer]:
     """The answer whose body is `encoded`, compressed if the client asks for that."""
-    return at_once(written_answer((encoded.header,), encoded, accept_encoding))
-
-
-def written_answer(
-    text: Sequence[bytes], encoded: EncodedResponse, accept_encoding: bytes | None
-) -> Slices[Answer]:
-    """The answer whose body is `encoded`, compressed if the client asks for that. `text`: its JSON, in parts."""
     headers = [_JSON]
     if encoded.binary:
-        headers = [_BINARY, (b"inference-header-content-length", b"%d" % sum(map(len, text)))]
+        json_bytes = sum(map(len, encoded.text))
+        headers = [_BINARY, (b"inference-header-content-length", b"%d" % json_bytes)]
     headers += encoded.headers
-    parts: tuple[bytes | memoryview, ...] = (*text, *encoded.binary)
+    parts: Parts = (*encoded.text, *encoded.binary)
+    size = sum(map(len, parts))
     encoding = choose_encoding(accept_encoding)
     if encoding is not None:
-        parts = tuple((yield from compressed(parts, encoding)))
+        slices = compressed(parts, encoding)
+        parts = (yield from slices) if size >= LARGE_BYTES else at_once(slices)
+        size = sum(map(len, parts))
         headers.append((b"content-encoding", encoding))
-    size = sum(map(len, parts))
     headers.append((b"content-length", b"%d" % size))
     if len(parts) > 1 and size <= JOIN_BYTES:
         parts = (b"".join(parts),)
@@ -363,8 +288,12 @@ class Infer(Reading[Asked]):
         asked = await self.decoded(call)
         response = await infer(asked.model, asked.request)
         call.executed(response)
-        found = await self._service.slicer.finish(answer_in_slices(response, asked))
-        await send_answer(*found, call, send)
+
+        def found() -> Slices[Answer]:
+            encoded = yield from encode(response, asked)
+            return (yield from answer(encoded, asked.accept_encoding))
+
+        await send_answer(*await self._service.slicer.finish(found()), call, send)
 
     def decode(self, call: Call, prepared: Prepared | None) -> Asked:
         """The request, checked. Raises as the function of this name."""

@@ -10,7 +10,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.answers import send_events
 from kserve_v2.rest.endpoint import Call, Operation
-from kserve_v2.rest.infer import Asked, Infer, encode_in_slices
+from kserve_v2.rest.infer import Asked, Infer, encode
 from kserve_v2.scheduling.replies import stream
 
 
@@ -28,12 +28,12 @@ class InferStream(Infer):
 
     async def _event(self, asked: Asked, response: InferResponse) -> Sequence[bytes]:
         """The data of an event. Raises InvalidArgumentError where tensors were to follow it, and as `encode`."""
-        text, encoded = await self._service.slicer.finish(encode_in_slices(response, asked))
+        encoded = await self._service.slicer.finish(encode(response, asked))
         if encoded.binary:
             raise InvalidArgumentError(
                 "infer_stream answers in JSON: leave 'binary_data' and 'binary_data_output' out"
             )
-        return text
+        return encoded.text
 
 
 def unless_verbatim(service: InferenceService, plain: Operation, verbatim: Operation) -> Operation:

@@ -303,12 +303,17 @@ def _out_of_range(integers: list[Any], datatype: Datatype, name: str, prefix: st
 
 
 def encode_json_data(array: Array, name: str) -> Any:
-    """What orjson is given as `data`: the flat array itself, or for BYTES a list of strings.
+    """What orjson is given as `data`: the flat array itself, the text of floats, or for BYTES a list of strings.
 
     Raises InvalidArgumentError for what JSON cannot carry.
     """
     if array.dtype in JSON_DTYPES:
-        return array.reshape(-1)
+        flat = array.reshape(-1)
+        if array.dtype.kind != "f":
+            return flat
+        text = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
+        # Where orjson writes null for NaN and the infinities: other numbers have no such letter.
+        return with_literals(flat) if b"n" in text else orjson.Fragment(text)
     datatype = datatype_of(array)
     if datatype is BYTES:
         try:

@@ -19,6 +19,7 @@ from kserve_v2.rest.codec import (
 )
 from kserve_v2.rest.endpoint import Headers
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.slices import Slices
 from kserve_v2.scheduling.verbatim import take_said
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.verbatim import BODY, HEADERS
@@ -80,13 +81,13 @@ def _said(document: Any) -> dict[str, Any]:
 
 def encode_verbatim(
     response: InferResponse, response_format: ResponseFormat, labels: Mapping[str, Sequence[str]]
-) -> EncodedResponse:
+) -> Slices[EncodedResponse]:
     """Encode an answer: as the model has written it, or its tensors. Errors as those of `codec.encode_response`."""
     headers = own_headers(response.parameters.get(HEADERS, "[]"), response.model_name)
     if BODY in response.outputs:
-        return EncodedResponse(response.outputs[BODY].item(), (), headers)
+        return EncodedResponse((response.outputs[BODY].item(),), (), headers)
     said = take_said(response)
-    encoded = encode_response(response, response_format, labels, batched=False, said=said)
+    encoded = yield from encode_response(response, response_format, labels, batched=False, said=said)
     return encoded._replace(headers=headers)
 
 

@@ -13,6 +13,7 @@ from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.codec import decode_request, encode_response
 from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.scheduling.slices import at_once
 
 SIGNATURE = ModelSignature(
     parse_config(
@@ -95,8 +96,9 @@ def test_bytes_that_come_as_they_are_are_no_base64(source: str, value: Any) -> N
 def answer(array: Any, parameters: Any) -> dict[str, Any]:
     outputs = [{"name": "y", "parameters": parameters}]
     _, response_format = decode(["QQ=="], [1], outputs=outputs)
-    encoded = encode_response(InferResponse("m", "1", "", {"y": array}), response_format, {}, batched=False)
-    found: dict[str, Any] = json.loads(encoded.header)["outputs"][0]
+    response = InferResponse("m", "1", "", {"y": array})
+    encoded = at_once(encode_response(response, response_format, {}, batched=False))
+    found: dict[str, Any] = json.loads(b"".join(encoded.text))["outputs"][0]
     return found
 
 

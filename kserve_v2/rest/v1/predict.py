@@ -13,7 +13,7 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answers import send_answer
 from kserve_v2.rest.codec import EncodedResponse
 from kserve_v2.rest.endpoint import Call, Operation
-from kserve_v2.rest.infer import Answer, Prepared, Reader, Reading, routed, written_answer
+from kserve_v2.rest.infer import Answer, Prepared, Reader, Reading, answer, routed
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.v1.answer import encode_predictions
 from kserve_v2.rest.v1.codec import Decoded, decode_predict
@@ -23,9 +23,6 @@ from kserve_v2.rest.v1.handlers import gets_bodies, handler_answer, handler_requ
 from kserve_v2.rest.v1.large import parse_examples, parse_values
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.slices import Slices
-
-# What is not in the parts of an answer.
-_ALL_TEXT = EncodedResponse(b"", ())
 
 
 class Asked(NamedTuple):
@@ -57,8 +54,8 @@ class _Operation(Reading[Asked]):
             return
 
         def written() -> Slices[Answer]:
-            text = yield from encode(response)
-            return (yield from written_answer(text, _ALL_TEXT, call.headers.get(b"accept-encoding")))
+            encoded = EncodedResponse((yield from encode(response)))
+            return (yield from answer(encoded, call.headers.get(b"accept-encoding")))
 
         await send_answer(*await self._service.slicer.finish(written()), call, send)
 
