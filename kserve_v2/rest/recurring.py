@@ -6,10 +6,10 @@ A value in a gap is parsed by itself. If it is one JSON value, what surrounds it
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import chain, zip_longest
-from json.decoder import scanstring  # type: ignore[attr-defined]
+from itertools import chain
+from json.decoder import JSONArray, JSONObject  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
 import orjson
@@ -27,10 +27,7 @@ MAX_JSON_BYTES = 32 * 1024
 
 _LISTS, _BOOLEANS = frozenset({list}), frozenset({bool})
 
-# In latin-1, where each byte is a character.
-_space = re.compile(r"[ \t\n\r]*").match
 _value = json.JSONDecoder().raw_decode
-_numbers = re.compile(r'\[[^"{}]*\]').match
 
 # There is neither in a list of numbers, and one of them comes soon behind it.
 _MARK = re.compile(rb'["}]')
@@ -79,15 +76,13 @@ def form_of(
     if b"shared_memory" in text or b"\\u" in text:
         return None
     try:
+        # In this encoding every byte is a character.
         places = _places(text.decode("latin-1"), request)
         if places is None:
             return None
         gaps, position = [], 0
-        for place, following in zip_longest(places, places[1:]):
-            behind = text[place.end : following.start if following else None]
-            gaps.append(
-                _gap(place, text[position : place.start], text[place.start : place.end], behind, request)
-            )
+        for place in places:
+            gaps.append(_gap(place, position, text, request))
             position = place.end
     except (ValueError, IndexError, RecursionError):
         # It is in a dialect that orjson does not take.
@@ -108,18 +103,18 @@ class _Place(NamedTuple):
     name: str | None
 
 
-def _gap(place: _Place, before: bytes, value: bytes, behind: bytes, request: InferRequest) -> Gap:
-    """The gap in which `value` is."""
+def _gap(place: _Place, begin: int, text: bytes, request: InferRequest) -> Gap:
+    """The gap where a value is. What is before it, from `begin` on, is the same in all requests."""
+    before, value = text[begin : place.start], text[place.start : place.end]
     if place.name is None:
         return Gap(before, len(before), until(b'"', 1, 1), None, orjson.loads)
-    mark = _MARK.search(behind)
+    mark = _MARK.search(text, place.end)
     assert mark is not None  # noqa: S101 - it is in an object, which ends
     numbers, depth = orjson.loads(value), 1
     while numbers and type(numbers[0]) is list:
         numbers, depth = numbers[0], depth + 1
-    array = request.inputs[place.name]
-    end = until(mark.group(), 0, -mark.start())
-    return Gap(before, len(before), end, place.name, numbers_reader(array, depth))
+    end = until(mark.group(), 0, place.end - mark.start())
+    return Gap(before, len(before), end, place.name, numbers_reader(request.inputs[place.name], depth))
 
 
 def numbers_reader(like: Array, depth: int) -> Callable[[Data], Array]:
@@ -159,58 +154,33 @@ def _booleans(found: list[Any]) -> list[Any]:
 
 def _places(text: str, request: InferRequest) -> list[_Place] | None:
     """Where a valid request has its id and its numbers, in their order."""
-    if text[_skip(text, 0)] != "{":
+    start = len(text) - len(text.lstrip(" \t\n\r"))
+    if text[start] != "{":
         # There is a byte order mark.
         return None
-    document = list(_members(text, 0))
-    found = [_Place(start, end, None) for name, start, end in document if name == "id" and text[start] == '"']
-    items = [start for name, at, _ in document if name == "inputs" for start, _ in _elements(text, at)]
-    if not _unique(document) or len(items) != len(request.inputs):
+    members = _members(text, start)
+    document = dict(members)
+    items, _ = JSONArray((text, document["inputs"][0] + 1), _place_of)
+    inputs = [_members(text, start) for start, _ in items]
+    if any(len(dict(each)) < len(each) for each in (members, *inputs)):
         return None
-    in_json = 0
-    for item, input_name in zip(items, request.inputs, strict=True):
-        members = list(_members(text, item))
-        if not _unique(members):
-            return None
-        for name, start, end in members:
-            if name == "data" and text[start] == "[":
-                found.append(_Place(start, end, input_name))
-                in_json += 1
-    return sorted(found) if in_json in (0, len(items)) else None
+    data = [dict(each).get("data") for each in inputs]
+    of_id = document.get("id")
+    ids = [_Place(*of_id, None)] if of_id is not None and text[of_id[0]] == '"' else []
+    lists = [
+        _Place(*place, name)
+        for place, name in zip(data, request.inputs, strict=True)
+        if place is not None and text[place[0]] == "["
+    ]
+    return sorted(ids + lists) if len(lists) in (0, len(inputs)) else None
 
 
-def _unique(members: list[tuple[str, int, int]]) -> bool:
-    return len({name for name, *_ in members}) == len(members)
+def _members(text: str, start: int) -> list[tuple[str, tuple[int, int]]]:
+    """The members of the object at `start` in valid JSON: their names, and where the values are."""
+    return JSONObject((text, start + 1), True, _place_of, None, list)[0]  # type: ignore[no-any-return]
 
 
-def _members(text: str, position: int) -> Iterator[tuple[str, int, int]]:
-    """The members of the object at `position` in valid JSON: their names, and where the values are."""
-    at = _skip(text, _skip(text, position) + 1)
-    while text[at] != "}":
-        name, end = scanstring(text, at + 1)
-        start = _skip(text, _skip(text, end) + 1)
-        # Behind a list without texts and objects, there is one of these before there is another bracket.
-        numbers = _numbers(text, start)
-        end = numbers.end() if numbers else _value(text, start)[1]
-        yield name, start, end
-        at = _skip_comma(text, end)
-
-
-def _elements(text: str, position: int) -> Iterator[tuple[int, int]]:
-    """Where the elements of the list at `position` in valid JSON are."""
-    at = _skip(text, position + 1)
-    while text[at] != "]":
-        end = _value(text, at)[1]
-        yield at, end
-        at = _skip_comma(text, end)
-
-
-def _skip(text: str, position: int) -> int:
-    found = _space(text, position)
-    assert found is not None  # noqa: S101 - there may be none
-    return found.end()
-
-
-def _skip_comma(text: str, position: int) -> int:
-    at = _skip(text, position)
-    return _skip(text, at + 1) if text[at] == "," else at
+def _place_of(text: str, start: int) -> tuple[tuple[int, int], int]:
+    """Where the value at `start` is. To the parsers of `json`, that is what they find."""
+    end = _value(text, start)[1]
+    return (start, end), end
