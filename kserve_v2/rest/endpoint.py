@@ -4,9 +4,9 @@ Neither routing nor validation models nor a task of its own: that would take mor
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,6 +32,9 @@ QUERY = "kserve_v2.query"
 """Scope key of what stands behind the path, for whoever it matters to beside the routes of the protocol."""
 
 Headers = Sequence[tuple[bytes, bytes]]
+
+_TARGET = re.compile("/v2/models/([^/]+)(?:/versions/([^/]+))?/([^/]*)")
+_V1_TARGET = re.compile("/v1/models/([^/]+)(?:/(?:versions|labels)/([^/]+))?:([^/:]*)")
 
 WAITING_TASKS = "kserve_v2.waiting_tasks"
 """Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is
@@ -78,41 +81,23 @@ WANTED_HEADERS = frozenset(
 )
 
 
-class Operation(Protocol):
-    """What a path does. It decodes the body before anything else, and then forgets it: what it says is counted from
-    then on as what waits for the model.
-    """
-
-    async def __call__(self, call: Call, send: Send) -> None:
-        """Answer. A ServingError that is raised before `call.started` becomes the answer, but for a NotLoadedError:
-        with that, nothing has happened, and it is called again when the model is loaded.
-        """
-        ...
+Operation = Callable[[Call, Send], Awaitable[None]]
+"""What a path does: it answers. It decodes the body before anything else, and then forgets it: what it says is counted
+from then on as what waits for the model. A ServingError that is raised before `call.started` becomes the answer, but
+for a NotLoadedError: with that, nothing has happened, and it is called again when the model is loaded.
+"""
 
 
 def parse_target(path: str) -> tuple[str, str, str] | None:
-    """Operation, model name and version or label ("" if not given) of a path; None for a path of another form."""
-    if not path.startswith("/v2/models/"):
-        return _parse_v1_target(path) if path.startswith("/v1/models/") else None
-    parts = path.split("/")
-    if len(parts) == 5:
-        return (parts[4], name_in_path(parts[3]), "") if parts[3] else None
-    if len(parts) == 7 and parts[4] == "versions" and parts[5]:
-        return (parts[6], name_in_path(parts[3]), parts[5]) if parts[3] else None
-    return None
-
-
-def _parse_v1_target(path: str) -> tuple[str, str, str] | None:
-    """As `parse_target`, of `/v1/models/M[/versions/N|/labels/L]:VERB`; the operation is `v1:VERB`."""
-    place, colon, verb = path.rpartition(":")
-    parts = place.split("/")
-    if not colon or "/" in verb or not parts[3:4] or not parts[3]:
+    """Operation, model name and version or label ("" if not given) of a path; None for a path of another form. An
+    operation of v1 is `v1:VERB`.
+    """
+    of_v1 = path.startswith("/v1/")
+    found = (_V1_TARGET if of_v1 else _TARGET).fullmatch(path)
+    if found is None:
         return None
-    if len(parts) == 4:
-        return (f"v1:{verb.lower()}", name_in_path(parts[3]), "")
-    if len(parts) == 6 and parts[4] in ("versions", "labels") and parts[5]:
-        return (f"v1:{verb.lower()}", name_in_path(parts[3]), parts[5])
-    return None
+    name, version, operation = found.groups("")
+    return f"v1:{operation.lower()}" if of_v1 else operation, name_in_path(name), version
 
 
 class ModelEndpoint:

@@ -11,6 +11,7 @@ may take it or refuse it; what they match means the same to that.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from itertools import chain, compress
 
 import httptools
@@ -64,6 +65,7 @@ Said = tuple[bytes, Meaning, Mapping[bytes, bytes], int, bool]
 """What a head says beside the size of its body, as `InferHead` takes it."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class InferHead:
     """What the head of `POST /v2/models/M[/versions/N]/infer` says. `target`: the path as it was sent, with what
     follows it. `version` may be a label, and is "" where the path names none.
@@ -73,28 +75,18 @@ class InferHead:
     nothing that can be. `keep_alive`: whether the client wants to go on with the connection.
     """
 
-    __slots__ = (
-        "body_bytes", "headers", "json_bytes", "keep_alive", "lines", "model_name", "target", "version",
-    )  # fmt: skip
+    lines: bytes
+    body_bytes: int
+    target: bytes
+    meaning: Meaning
+    headers: Mapping[bytes, bytes]
+    json_bytes: int
+    keep_alive: bool
+    model_name: str = field(init=False)
+    version: str = field(init=False)
 
-    def __init__(
-        self,
-        lines: bytes,
-        body_bytes: int,
-        target: bytes,
-        meaning: Meaning,
-        headers: Mapping[bytes, bytes],
-        json_bytes: int,
-        keep_alive: bool,
-    ) -> None:
-        self.lines = lines
-        self.target = target
-        self.model_name = meaning[0]
-        self.version = meaning[1]
-        self.headers = headers
-        self.body_bytes = body_bytes
-        self.json_bytes = json_bytes
-        self.keep_alive = keep_alive
+    def __post_init__(self) -> None:
+        self.model_name, self.version = self.meaning[:2]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.model_name}/{self.version} {self.body_bytes} bytes>"
