@@ -21,14 +21,11 @@ _END = re.compile(b"\r\n\r\n")
 _CLOSE = b"\r\nconnection: close\r\n\r\n"
 
 
-def usual_answer(text: Parts, binary: Parts) -> Parts:
-    """The usual answer: status 200, JSON, and tensors behind it if there are any."""
-    json_bytes = size = sum(map(len, text))
-    if binary:
-        size += sum(map(len, binary))
-    head = _BINARY_HEAD % (json_bytes, size) if binary else _PLAIN_HEAD % size
-    parts = (head, *text, *binary)
-    return (b"".join(parts),) if size <= JOIN_BYTES else parts
+def usual_answer(body: Parts, json_bytes: int) -> Parts:
+    """The usual answer: status 200, and JSON; if not all of it is that, tensors behind so many bytes."""
+    size = sum(map(len, body))
+    head = _BINARY_HEAD % (json_bytes, size) if json_bytes else _PLAIN_HEAD % size
+    return (b"".join((head, *body)),) if size <= JOIN_BYTES else (head, *body)
 
 
 def any_answer(status: int, headers: Sequence[tuple[bytes, bytes]], body: Parts) -> Parts:

@@ -1,7 +1,7 @@
 """Answers over ASGI: whole ones, and server-sent events."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from starlette.types import Message, Send
@@ -26,7 +26,7 @@ async def send_answer(headers: Headers, parts: Parts, call: Call, send: Send, st
 
 async def send_events(
     responses: AsyncGenerator[InferResponse, None],
-    write: Callable[[InferResponse], Awaitable[Sequence[bytes]]],
+    write: Callable[[InferResponse], Awaitable[Parts]],
     call: Call,
     send: Send,
 ) -> None:
@@ -60,14 +60,14 @@ class _Events:
         self._call = call
         self._send = send
         # Of the event that is being sent. Within it, another one would be a part of it.
-        self._unsent: deque[bytes] = deque()
+        self._unsent: deque[bytes | memoryview] = deque()
 
-    async def send(self, data: Sequence[bytes], status: int) -> None:
+    async def send(self, data: Parts, status: int) -> None:
         """Send an event, with which the answer may begin."""
         if not self._call.started:
             await _start(status, [(b"content-type", _EVENTS)], self._call, self._send)
             self._call.end_with = self._end_with
-        parts: Sequence[bytes] = (b"data: ", *data, b"\n\n")
+        parts: Parts = (b"data: ", *data, b"\n\n")
         self._unsent.extend(parts if sum(map(len, parts)) > JOIN_BYTES else (b"".join(parts),))
         await self._send_unsent()
 

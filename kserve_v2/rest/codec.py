@@ -16,6 +16,7 @@ from kserve_v2.memory.large_texts import LargeTexts, written_raw
 from kserve_v2.memory.large_texts import is_large as has_many_texts
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions, region_alone, size_missing
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.net.answer_text import Parts
 from kserve_v2.net.limits import check_dimensions
 from kserve_v2.rest.base64_tensor import (
     BASE64,
@@ -83,10 +84,12 @@ ALL_BINARY = ResponseFormat(default=OutputFormat(binary=True))
 
 
 class EncodedResponse(NamedTuple):
-    """An answer's body: JSON in pieces, and the binary tensors that follow it; with headers of the model's own."""
+    """An answer's body in parts: JSON, and binary tensors behind it. `json_bytes`: how much of it is JSON, 0 if all is.
+    `headers`: of the model's own.
+    """
 
-    text: Sequence[bytes]
-    binary: Sequence[bytes | memoryview] = ()
+    parts: Parts
+    json_bytes: int = 0
     headers: Sequence[tuple[bytes, bytes]] = ()
 
 
@@ -380,4 +383,5 @@ def encode_response(
     if response.parameters:
         document["parameters"] = with_literals(response.parameters)
     document["outputs"] = entries
-    return EncodedResponse(gaps.fill(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)), binary)
+    text = gaps.fill(orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY))
+    return EncodedResponse([*text, *binary], sum(map(len, text))) if binary else EncodedResponse(text)

@@ -175,7 +175,7 @@ def _written(response: InferResponse, asked: Asked) -> Slices[Parts]:
     """An answer, whole."""
     encoded = yield from encode(response, asked)
     if asked.accept_encoding is None and not encoded.headers:
-        return usual_answer(encoded.text, encoded.binary)
+        return usual_answer(encoded.parts, encoded.json_bytes)
     headers, parts = yield from answer(encoded, asked.accept_encoding)
     return any_answer(200, headers, parts)
 

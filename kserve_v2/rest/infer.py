@@ -201,12 +201,11 @@ def encode(response: InferResponse, asked: Asked) -> Slices[EncodedResponse]:
 
 def answer(encoded: EncodedResponse, accept_encoding: bytes | None) -> Slices[Answer]:
     """The answer whose body is `encoded`, compressed if the client asks for that."""
+    parts, json_bytes, own_headers = encoded
     headers = [_JSON]
-    if encoded.binary:
-        json_bytes = sum(map(len, encoded.text))
+    if json_bytes:
         headers = [_BINARY, (b"inference-header-content-length", b"%d" % json_bytes)]
-    headers += encoded.headers
-    parts: Parts = (*encoded.text, *encoded.binary)
+    headers += own_headers
     size = sum(map(len, parts))
     encoding = choose_encoding(accept_encoding)
     if encoding is not None:

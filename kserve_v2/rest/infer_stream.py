@@ -1,6 +1,5 @@
 """`infer_stream`: a request as that of `infer`, and an event for each response, for models of every kind."""
 
-from collections.abc import Sequence
 from functools import partial
 
 from starlette.types import Send
@@ -8,6 +7,7 @@ from starlette.types import Send
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.messages import InferResponse
+from kserve_v2.net.answer_text import Parts
 from kserve_v2.rest.answers import send_events
 from kserve_v2.rest.endpoint import Call, Operation
 from kserve_v2.rest.infer import Asked, Infer, encode
@@ -26,14 +26,14 @@ class InferStream(Infer):
         asked = await self.decoded(call)
         await send_events(stream(asked.model, asked.request), partial(self._event, asked), call, send)
 
-    async def _event(self, asked: Asked, response: InferResponse) -> Sequence[bytes]:
+    async def _event(self, asked: Asked, response: InferResponse) -> Parts:
         """The data of an event. Raises InvalidArgumentError where tensors were to follow it, and as `encode`."""
         encoded = await self._service.slicer.finish(encode(response, asked))
-        if encoded.binary:
+        if encoded.json_bytes:
             raise InvalidArgumentError(
                 "infer_stream answers in JSON: leave 'binary_data' and 'binary_data_output' out"
             )
-        return encoded.text
+        return encoded.parts
 
 
 def unless_verbatim(service: InferenceService, plain: Operation, verbatim: Operation) -> Operation:

@@ -85,7 +85,7 @@ def encode_verbatim(
     """Encode an answer: as the model has written it, or its tensors. Errors as those of `codec.encode_response`."""
     headers = own_headers(response.parameters.get(HEADERS, "[]"), response.model_name)
     if BODY in response.outputs:
-        return EncodedResponse((response.outputs[BODY].item(),), (), headers)
+        return EncodedResponse((response.outputs[BODY].item(),), 0, headers)
     said = take_said(response)
     encoded = yield from encode_response(response, response_format, labels, batched=False, said=said)
     return encoded._replace(headers=headers)

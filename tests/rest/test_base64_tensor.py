@@ -98,7 +98,7 @@ def answer(array: Any, parameters: Any) -> dict[str, Any]:
     _, response_format = decode(["QQ=="], [1], outputs=outputs)
     response = InferResponse("m", "1", "", {"y": array})
     encoded = at_once(encode_response(response, response_format, {}, batched=False))
-    found: dict[str, Any] = json.loads(b"".join(encoded.text))["outputs"][0]
+    found: dict[str, Any] = json.loads(b"".join(encoded.parts))["outputs"][0]
     return found
 
 

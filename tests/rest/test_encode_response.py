@@ -40,6 +40,13 @@ def encoded(
         count += 1
 
 
+def divided(found: EncodedResponse) -> tuple[bytes, bytes]:
+    """The JSON of an answer, and what is behind it."""
+    whole = b"".join(found.parts)
+    json_bytes = found.json_bytes or len(whole)
+    return whole[:json_bytes], whole[json_bytes:]
+
+
 @st.composite
 def responses(draw: st.DrawFn) -> InferResponse:
     outputs: dict[str, Array] = {}
@@ -63,8 +70,8 @@ def test_what_is_sent_is_what_the_model_gave(
 ) -> None:
     slices, found = encoded(response, response_format)
     assert slices == 0
-    document = json.loads(b"".join(found.text))
-    binary = b"".join(found.binary)
+    text, binary = divided(found)
+    document = json.loads(text)
     assert document.get("id", "") == response.id
     assert (document["model_name"], document["model_version"]) == (
         response.model_name,
@@ -93,7 +100,7 @@ def test_members_are_in_the_protocol_s_order() -> None:
         b'{"id":"r","model_name":"m","model_version":"1","parameters":{"p":1},'
         b'"outputs":[{"name":"Y","datatype":"INT64","shape":[2],"data":[1,2]}]}'
     )
-    assert encoded(response) == (0, EncodedResponse([expected], []))
+    assert encoded(response) == (0, EncodedResponse([expected]))
 
 
 @pytest.mark.parametrize(
@@ -103,19 +110,19 @@ def test_members_are_in_the_protocol_s_order() -> None:
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_floats_that_json_does_not_have(values: list[float], text: bytes, dtype: type) -> None:
     _, found = encoded(response_of({"Y": np.array(values, dtype)}))
-    assert b"".join(found.text).endswith(b'"data":' + text + b"}]}")
+    assert b"".join(found.parts).endswith(b'"data":' + text + b"}]}")
 
 
 def test_every_datatype() -> None:
     for datatype in DATATYPES:
         array = np.zeros(2, datatype.dtype) if datatype is not BYTES else np.array([b"", b"a"], object)
         slices, found = encoded(response_of({"Y": array}), ALL_BINARY)
-        assert (slices, b"".join(found.binary)) == (
+        assert (slices, divided(found)[1]) == (
             0,
             array.tobytes() if datatype is not BYTES else b"\0\0\0\0\1\0\0\0a",
         )
         if datatype.dtype in JSON_DTYPES or datatype is BYTES:
-            assert b'"data":[' in b"".join(encoded(response_of({"Y": array}))[1].text)
+            assert b'"data":[' in b"".join(encoded(response_of({"Y": array}))[1].parts)
         else:
             with pytest.raises(InvalidArgumentError, match=f"sending {datatype.name} data via JSON"):
                 encoded(response_of({"Y": array}))
@@ -126,9 +133,10 @@ def test_outputs_of_all_kinds_in_one_answer() -> None:
     outputs = {"A": np.array([1]), "B": texts, "C": np.array([0.5], FP16.dtype), "D": texts}
     named = {"C": OutputFormat(binary=True), "D": OutputFormat(base64=True)}
     _, found = encoded(response_of(outputs), ResponseFormat(named))
-    shown = json.loads(b"".join(found.text))["outputs"]
+    text, binary = divided(found)
+    shown = json.loads(text)["outputs"]
     assert [each.get("data") for each in shown] == [[1], ["a", "\u00e9"], None, ["YQ==", "w6k="]]
-    assert b"".join(found.binary) == outputs["C"].tobytes()
+    assert binary == outputs["C"].tobytes()
 
 
 @pytest.mark.parametrize(
@@ -146,12 +154,13 @@ def test_what_is_large_is_written_in_slices(array: Array, form: OutputFormat) ->
     small = np.array([7])
     slices, found = encoded(response_of({"S": small, "Y": array, "T": small}), ResponseFormat({"Y": form}))
     assert slices > 1
-    shown = json.loads(b"".join(found.text))["outputs"]
+    text, binary = divided(found)
+    shown = json.loads(text)["outputs"]
     assert [each["name"] for each in shown] == ["S", "Y", "T"]
     assert shown[0]["data"] == shown[2]["data"] == [7]
     flat = array.reshape(-1).tolist()
     if form.binary:
-        assert len(b"".join(found.binary)) == shown[1]["parameters"]["binary_data_size"] == len(flat) * 8
+        assert len(binary) == shown[1]["parameters"]["binary_data_size"] == len(flat) * 8
     else:
         texts = {b"text": "dGV4dA==" if form.base64 else "text", b"x" * 300_000: "x" * 300_000}
         assert shown[1]["data"] == [texts.get(each, each) for each in flat]
@@ -159,5 +168,5 @@ def test_what_is_large_is_written_in_slices(array: Array, form: OutputFormat) ->
 
 def test_an_answer_without_outputs() -> None:
     assert (
-        b"".join(encoded(response_of({}))[1].text) == b'{"model_name":"m","model_version":"1","outputs":[]}'
+        b"".join(encoded(response_of({}))[1].parts) == b'{"model_name":"m","model_version":"1","outputs":[]}'
     )
