@@ -256,9 +256,7 @@ def numbers_array(flat: Elements, datatype: Datatype, name: str, prefix: str = _
             return _half_precision(flat, datatype)
         return array_of_numbers(flat, datatype.dtype)
     except (OverflowError, struct.error):
-        if _kind(datatype) == "f":
-            raise _too_large(flat, datatype, name, prefix) from None
-        raise _out_of_range(flat, datatype, name, prefix) from None
+        raise _misfit(flat, datatype, name, prefix) from None
 
 
 def _half_precision(flat: list[Any] | Array, datatype: Datatype) -> Array:
@@ -272,30 +270,25 @@ def _half_precision(flat: list[Any] | Array, datatype: Datatype) -> Array:
     return half
 
 
-def _too_large(numbers: list[Any], datatype: Datatype, name: str, prefix: str) -> InvalidArgumentError:
-    """Of numbers one of which is finite, and would be infinite in a floating-point type. Begins with Triton's words for
-    what Triton refuses, too.
+def _misfit(numbers: list[Any], datatype: Datatype, name: str, prefix: str) -> InvalidArgumentError:
+    """Of numbers one of which has no place in a datatype: it is out of range, or finite and would be infinite. Begins
+    with Triton's words for what Triton refuses, too: it wraps around whatever fits into 64 bits.
     """
     if datatype is FP64:
         return InvalidArgumentError(f"{prefix}Number too big to be stored in double. (input '{name}')")
-    most = largest_number(datatype)
-    double = np.array(numbers, np.float64)
-    with np.errstate(over="ignore"):
-        lost = np.isfinite(double) & np.isinf(double.astype(datatype.dtype))
-    wrong = numbers[int(lost.argmax())]
-    return InvalidArgumentError(
-        f"{prefix}{wrong} is out of range for {datatype.name} [{-most:.8g}, {most:.8g}] (input '{name}')"
-    )
-
-
-def _out_of_range(integers: list[Any], datatype: Datatype, name: str, prefix: str) -> InvalidArgumentError:
-    """Begins with Triton's words for what Triton refuses, too: it wraps around whatever fits into 64 bits."""
-    limits = np.iinfo(datatype.dtype)
-    wrong = next(value for value in integers if not limits.min <= value <= limits.max)
-    reason = f"{wrong} is out of range for {datatype.name} [{limits.min}, {limits.max}]"
-    kind = datatype.dtype.kind
+    kind = _kind(datatype)
+    if kind == "f":
+        most = largest_number(datatype)
+        double = np.array(numbers, np.float64)
+        with np.errstate(over="ignore"):
+            lost = np.isfinite(double) & np.isinf(double.astype(datatype.dtype))
+        wrong, limits = numbers[int(lost.argmax())], f"[{-most:.8g}, {most:.8g}]"
+    else:
+        least, most = np.iinfo(datatype.dtype).min, np.iinfo(datatype.dtype).max
+        wrong, limits = next(each for each in numbers if not least <= each <= most), f"[{least}, {most}]"
+    reason = f"{wrong} is out of range for {datatype.name} {limits}"
     widest = np.iinfo(np.uint64 if kind == "u" else np.int64)
-    if widest.min <= wrong <= widest.max:
+    if kind == "f" or widest.min <= wrong <= widest.max:
         return InvalidArgumentError(f"{prefix}{reason} (input '{name}')")
     return InvalidArgumentError(
         f"{prefix}attempt to access JSON {_JSON_TYPES[kind][1]} (input '{name}': {reason})"
