@@ -1,7 +1,8 @@
 """A budget for memory: idle models make room for those that are asked for, and nobody notices but by the time it takes."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from kserve_v2.cli import main
+from kserve_v2.repository.sources.room_line import MOST_BEFORE
 from tests.conftest import RunningServer, StartServer, WriteModel
 from tests.integration.handlers import GATED
 from tests.integration.support import (
@@ -305,6 +307,55 @@ def test_who_asks_for_a_model_waits_for_those_that_are_asked_now(
     for each in waiting:
         assert each.result().status_code == 200, each.result().text
     assert used(server) <= 70 * MEGABYTE
+
+
+@pytest.mark.slow
+def test_a_large_model_is_not_passed_by_small_ones_without_end(
+    tmp_path: Path,
+    start: Callable[..., RunningServer],
+    write_model: WriteModel,
+) -> None:
+    """There is room for two small ones or the large one. Small ones that are asked all the time take each other's place,
+    and the large one would never find both gone.
+    """
+    for name, megabytes in (("large", 20), *((f"s{number}", 10) for number in range(MOST_BEFORE + 4))):
+        write_model(tmp_path, name, GATED)
+        (tmp_path / name / "1" / "weights.bin").write_bytes(bytes(megabytes * MEGABYTE))
+    # Others wait for an eighth of that at most.
+    server = start(
+        "--model-control-mode=on-demand", "--memory-budget=cpu=28M", "--on-demand-wait-secs=1200", ALWAYS
+    )
+    with ExitStack() as stack:
+        later = stack.enter_context(ThreadPoolExecutor(MOST_BEFORE + 5)).submit
+        gates = [stack.enter_context(Gate()) for _ in range(MOST_BEFORE + 4)]
+
+        def asked(number: int) -> "Future[httpx.Response]":
+            return later(server.infer, f"s{number}", gated_request(new_tag(), gates[number].port))
+
+        small = [asked(number) for number in (0, 1)]
+        for number in (0, 1):
+            gates[number].await_start()
+        large = later(server.infer, "large", gated_request(new_tag()))
+        wait_until(lambda: "not loaded: large version 1" in server.log)
+        for number in range(2, len(gates)):
+            small.append(asked(number))
+            # They stand in the line in this order.
+            wait_until(lambda name=f"s{number}": f"not loaded: {name} version 1" in server.log)  # type: ignore[misc]
+        for number in range(MOST_BEFORE):
+            gates[number].open()
+            gates[number + 2].await_start()
+            assert not large.done()
+        # That were enough: the next ones wait until the two that are there have gone.
+        for number in (MOST_BEFORE, MOST_BEFORE + 1):
+            gates[number].open()
+        assert large.result().status_code == 200
+        for number in (MOST_BEFORE + 2, MOST_BEFORE + 3):
+            gates[number].await_start()
+            gates[number].open()
+        assert [each.result().status_code for each in small] == [200] * len(gates)
+    log = server.log
+    last = [f"loaded: {name} version 1" for name in ("large", f"s{MOST_BEFORE + 2}", f"s{MOST_BEFORE + 3}")]
+    assert sorted(last, key=log.index) == last
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from kserve_v2.errors import (
 from kserve_v2.repository.reading.scan import ModelEntry, scan_model
 from kserve_v2.repository.sources.on_demand import OnDemand
 from kserve_v2.repository.sources.retries import FIRST_DELAY_S
+from kserve_v2.repository.sources.room_line import MOST_BEFORE
 
 
 class Models:
@@ -43,6 +44,9 @@ class Models:
 
     def first_with_room(self, wanted: Iterable[tuple[str, Mapping[str, int]]]) -> str | None:
         return next((name for name, _ in wanted if name not in self.full), None)
+
+    def room_in(self, name: str, needed: Mapping[str, int]) -> float | None:
+        return 10
 
     def is_admitted(self, name: str) -> bool:
         return name in self.admitted
@@ -394,5 +398,62 @@ def test_an_unload_or_the_exit_ends_the_wait_for_room(tmp_path: Path, end: str) 
         assert await load in ("NoRoomYetError: yet", "UnavailableError: Server exiting")
         await others()
         assert bench.models.loads == ["m"]
+
+    run(main)
+
+
+def test_what_waits_for_room_is_not_passed_by_without_end(tmp_path: Path) -> None:
+    """After so many have gone in before it, the others wait: for as long as it may take until there is room, and a part of
+    the time that requests wait. Then they go in again, twice as many.
+    """
+
+    async def main() -> None:
+        bench = Bench(tmp_path, wait_s=800)
+        for name in ("large", *map(str, range(60))):
+            bench.write(name, name)
+        bench.models.full = {"large"}
+        large = asyncio.create_task(bench.outcome("large"))
+        await bench.models.began.wait()
+        small = [await bench.outcome(str(number)) for number in range(MOST_BEFORE)]
+        assert small == ["loaded"] * MOST_BEFORE
+        waiting = asyncio.create_task(bench.outcome("50"))
+        await others()
+        assert not waiting.done()
+        # 10 s until what is there could go, and an eighth of 800.
+        bench.now_s += 109
+        bench.models.tell_of_change()
+        await others()
+        assert (waiting.done(), bench.models.loads[-1]) == (False, str(MOST_BEFORE - 1))
+        bench.now_s += 1
+        bench.models.tell_of_change()
+        assert await waiting == "loaded"
+        more = [await bench.outcome(str(number)) for number in range(10, 9 + 2 * MOST_BEFORE)]
+        assert more == ["loaded"] * len(more)
+        last = asyncio.create_task(bench.outcome("51"))
+        await others()
+        assert not last.done()
+        bench.models.full = set()
+        bench.models.tell_of_change()
+        assert [await large, await last] == ["loaded", "loaded"]
+        assert bench.models.loads[-2:] == ["large", "51"]
+
+    run(main)
+
+
+def test_who_does_not_get_in_has_passed_nobody_by(tmp_path: Path) -> None:
+    async def main() -> None:
+        bench = Bench(tmp_path, wait_s=800)
+        for name in ("large", "m", *map(str, range(2 * MOST_BEFORE))):
+            bench.write(name, name)
+        bench.models.full = {"large"}
+        large = asyncio.create_task(bench.outcome("large"))
+        await bench.models.began.wait()
+        bench.models.error = InvalidArgumentError("no")
+        for number in range(2 * MOST_BEFORE):
+            assert await bench.outcome(str(number)) == "UnavailableError: is not at ready state: because"
+        bench.models.error = None
+        assert await bench.outcome("m") == "loaded"
+        bench.on_demand.exit()
+        assert await large == "UnavailableError: Server exiting"
 
     run(main)

@@ -25,6 +25,9 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# Of the time that requests wait for their models, so much do others wait for what they have gone in before.
+_PARTS_OF_A_WAIT = 8
+
 _NOT_NOW = (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED)
 
 
@@ -58,7 +61,7 @@ class OnDemand:
     ) -> None:
         """`room`: in memory. `wait_s`: how long a request waits for its model; 0 if it does not."""
         self._models = models
-        self._line = RoomLine(room)
+        self._line = RoomLine(room, wait_s / _PARTS_OF_A_WAIT, clock)
         self._wait_s = wait_s
         self._clock = clock
         self._finding = SingleFlight[ModelEntry | None]()
@@ -187,11 +190,12 @@ class OnDemand:
         whole is not loaded in part meanwhile, so that those who wait do not keep memory from each other.
         """
         unloaded = self._unloaded[name] = asyncio.Event()
-        place = self._line.join(name)
+        place, loaded = self._line.join(name), False
         try:
             while await self._turn(name, place, unloaded):
                 error = await self._try(name)
                 if error is None:
+                    loaded = True
                     return
                 self._short[name] = error
                 if unloaded.is_set() or error.in_s > self._left_s(name):
@@ -202,7 +206,7 @@ class OnDemand:
                 "for room in the memory budget"
             )
         finally:
-            self._line.leave(place)
+            self._line.leave(place, loaded=loaded)
             self._unloaded.pop(name, None)
             self._short.pop(name, None)
 
