@@ -1,5 +1,5 @@
-"""Names in paths, of models and regions; and versions. The slash of a key, `REPOSITORY/MODEL` with
-`--model-namespacing`, is sent encoded.
+"""Names in paths, of models and regions. The slash of a key, `REPOSITORY/MODEL` with `--model-namespacing`, is sent
+encoded.
 """
 
 import re
