@@ -15,6 +15,6 @@ def preferred(header: bytes) -> tuple[str, ...]:
             weight = float(values.get("q", 1))
         except ValueError:
             continue
-        if name and 0 < weight <= 1:
+        if name and weight > 0:
             found.append((-weight, name))
     return tuple(name for _, name in sorted(found, key=itemgetter(0)))

@@ -1,5 +1,6 @@
 """Compressed bodies: gzip and deflate (the zlib format), as Triton takes and gives them."""
 
+import re
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -16,7 +17,8 @@ _LEVEL = 1
 ENCODINGS = b", ".join(FORMATS).decode()
 """The encodings that are known, as the Accept-Encoding header of an answer lists them."""
 
-_NAMES = frozenset({"identity", *ENCODINGS.split(", ")})
+# Triton knows them in small letters alone, and takes no blanks before a weight.
+_KNOWN = re.compile(rb"(?:identity|%b)(?:;|;q=[^;]*)?" % b"|".join(FORMATS))
 
 
 class UnsupportedEncodingError(UnsupportedError):
@@ -60,7 +62,8 @@ def choose_encoding(accepted: bytes | None) -> bytes | None:
     """
     if accepted is None:
         return None
-    best = next((name for name in preferred(accepted) if name in _NAMES), "identity")
+    known = filter(_KNOWN.fullmatch, (item.strip() for item in accepted.split(b",")))
+    best = next(iter(preferred(b",".join(known))), "identity")
     return None if best == "identity" else best.encode()
 
 

@@ -12,7 +12,7 @@ from kserve_v2.net.preferences import preferred
         (b"gzip;q=0.5, deflate ; q=0.7", ("deflate", "gzip")),
         (b"a;q=0.2, b;level=1;q=0.2, C", ("c", "a", "b")),
         (b"br;q=0, gzip;q=0.000, identity", ("identity",)),
-        (b"a;q=x, b;q=nan, c;q=1e999, d;q=-1, e;q=", ()),
+        (b"a;q=x, b;q=nan, c;q=1e999, d;q=-1, e;q=", ("c",)),
         (b" ,;q=1, ", ()),
     ],
 )
