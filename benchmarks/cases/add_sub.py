@@ -101,16 +101,14 @@ def _counters(name: str, process: Child) -> Callable[[], Counters | None]:
 
 
 def add_sub_inputs(shape: tuple[int, ...]) -> dict[str, Array]:
-    """INPUT0 and INPUT1."""
-    return {
-        "INPUT0": np.arange(16, dtype=np.int32).reshape(shape),
-        "INPUT1": np.full(shape, 3, dtype=np.int32),
-    }
+    """INPUT0 and INPUT1. No two numbers of INPUT0 are equal."""
+    return {"INPUT0": _counted(0, shape), "INPUT1": np.full(shape, 3, dtype=np.int32)}
 
 
 def add_sub_outputs(shape: tuple[int, ...]) -> dict[str, Array]:
     """OUTPUT0 and OUTPUT1."""
-    return {
-        "OUTPUT0": np.arange(3, 19, dtype=np.int32).reshape(shape),
-        "OUTPUT1": np.arange(-3, 13, dtype=np.int32).reshape(shape),
-    }
+    return {"OUTPUT0": _counted(3, shape), "OUTPUT1": _counted(-3, shape)}
+
+
+def _counted(first: int, shape: tuple[int, ...]) -> Array:
+    return np.arange(first, first + prod(shape), dtype=np.int32).reshape(shape)
