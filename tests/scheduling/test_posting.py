@@ -468,6 +468,10 @@ class Pair:
         while self.posted != list(shares):
             assert sum(self.posted) < sum(shares), self.posted
             await asyncio.sleep(0)
+        # What was to be begun at the end of that turn is.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert self.posted == list(shares)
         return asked
 
 
@@ -493,6 +497,29 @@ def test_others_are_spread_over_all_instances(took_ns: int, more: dict[str, Any]
         await pair.answer(await pair.ask(target, 10, 5, 5))
 
     Pair().run(test, **more)
+
+
+@pytest.mark.parametrize(
+    ("took_ns", "count", "shares"),
+    [(1_200_000, 10, (2, 2)), (1_200_000, 5, (2, 1)), (1_200_000, 4, (1, 1)), (3_200_000, 10, (1, 1))],
+    ids=["many wait", "one more than there are instances", "as many as there are instances", "too slow"],
+)
+def test_while_many_wait_an_instance_knows_what_is_next(
+    took_ns: int, count: int, shares: tuple[int, int]
+) -> None:
+    """Unless those that are executed take long: then whoever is free first gets it."""
+
+    async def test(pair: Pair, target: QueueTarget) -> None:
+        await pair.settle(target, took_ns // 2)
+        asked = await pair.ask(target, count, *shares)
+        while not all(task.done() for task in asked):
+            for echo in pair.echoes:
+                for _ in range(len(echo.posted) - echo.collected):
+                    echo.answer()
+            await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+
+    Pair().run(test)
 
 
 def test_nobody_waits_for_an_instance_that_is_late_while_another_one_has_nothing_to_do() -> None:
@@ -739,4 +766,4 @@ def test_answers_that_come_together_have_each_taken_a_part_of_the_time(
     for _ in range(together):
         place.answered(6_000_000)
     place.measured(1_000_000, together, 1)
-    assert place.takes_more is takes_more
+    assert place.takes_more(crowded=False) is takes_more

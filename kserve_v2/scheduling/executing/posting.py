@@ -36,6 +36,10 @@ _TEXT_BYTES = 256
 MOST_POSTED = 8
 _AHEAD_NS = 1_000_000
 
+# The next one alone, while all that there are have others behind them, if each takes less than this: so a process that
+# has answered need not wait until it is told what is next.
+_NEXT_NS = 3_000_000
+
 # The same for those that are so short that the event loop's own work for their requests keeps about as much of a CPU
 # busy. To spread them over as many processes as there are CPUs is slower: one of those takes turns with the event loop
 # on one CPU, and while it has its turn nobody hands over or takes back anything.
@@ -86,11 +90,14 @@ class _Place:
         # How many were busy at a time, this one among them, since it was measured last.
         self.crowd = 1
 
-    @property
-    def takes_more(self) -> bool:
-        """Whether an execution may be posted behind those that are."""
-        most = MOST_SHORT_POSTED if self.is_short else MOST_POSTED
-        return 0 < len(self.posted) < most and self.took_ns < _AHEAD_NS and not self.again
+    def takes_more(self, *, crowded: bool) -> bool:
+        """Whether an execution may be posted behind those that are. `crowded`: more wait than there are instances."""
+        return 0 < len(self.posted) < self._most_posted(crowded=crowded) and not self.again
+
+    def _most_posted(self, *, crowded: bool) -> int:
+        if self.took_ns < _AHEAD_NS:
+            return MOST_SHORT_POSTED if self.is_short else MOST_POSTED
+        return 2 if crowded and self.took_ns < _NEXT_NS else 1
 
     @property
     def is_short(self) -> bool:
@@ -216,7 +223,9 @@ class Poster:
     def _begin_ahead(self) -> None:
         """Enough instances have something to do: give more to those that are soon done, the least busy first."""
         while True:
-            place = min((each for each in self._places if each.takes_more), key=_how_much, default=None)
+            crowded = len(self._queue) > len(self._places)
+            may = (each for each in self._places if each.takes_more(crowded=crowded))
+            place = min(may, key=_how_much, default=None)
             taken = None if place is None else self._queue.take_now(_may_go_ahead)
             if place is None or not isinstance(taken, Batch):
                 return
