@@ -5,16 +5,16 @@ import gzip
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
 
+from benchmarks.odd_requests import odd_requests, write_odd_models
+from benchmarks.request import METHOD, Request, as_json, handler
 from kserve_v2._generated import grpc_service_pb2 as pb
-
-METHOD = "/inference.GRPCInferenceService/"
 
 _ROW = 784
 _BACK = ", there and back"
@@ -31,14 +31,6 @@ _MODELS: dict[str, tuple[dict[str, tuple[str, list[int]]], int]] = {
     "halves": ({"X": ("FP16", [-1])}, 0),
 }
 _MANY_MODELS = 1000
-_HANDLER = """
-class Model:
-    inputs = {inputs}
-    outputs = {{"Y" + name: tensor for name, tensor in inputs.items()}}
-    max_batch_size = {batch}
-    def __call__(self, inputs):
-        return {{"Y" + name: array{part} for name, array in inputs.items()}}
-"""
 _ARCHIVED = """
 def handle(data, context):
     return [row["body"] if context.model_name == "flat" else "done" for row in data or ()]
@@ -56,26 +48,14 @@ models={"flat": {"1.0": {"minWorkers": 1}}, "flat-short": {"1.0": {"minWorkers":
 """
 
 
-class Request(NamedTuple):
-    """`path`: over gRPC, a method. `status`: of its answer over REST. `server`: its URL's name. `gzip`: whether it is
-    compressed over gRPC. What has no body is got.
-    """
-
-    path: str
-    body: bytes
-    headers: Mapping[str, str] = {}
-    status: int = 200
-    server: str = "REST"
-    gzip: bool = False
-
-
 def write_models(repository: Path) -> None:
     """Write all of them."""
     for name, (inputs, batch) in _MODELS.items():
         for model, part in ((name, ""), (f"{name}-short", "" if batch else "[:1]")):
             (repository / model / "1").mkdir(parents=True)
-            code = _HANDLER.format(inputs=inputs, batch=batch, part=part)
+            code = handler(inputs, batch, part)
             (repository / model / "1" / "model.py").write_text(code)
+    write_odd_models(repository)
 
 
 def write_many_models(repository: Path) -> None:
@@ -83,7 +63,7 @@ def write_many_models(repository: Path) -> None:
     for number in range(_MANY_MODELS):
         folder = repository / f"model{number}"
         (folder / "1").mkdir(parents=True)
-        code = _HANDLER.format(inputs=_MODELS["flat"][0], batch=0, part="")
+        code = handler(_MODELS["flat"][0])
         (folder / "1" / "model.py").write_text(code)
 
 
@@ -127,13 +107,13 @@ def requests(mib: float) -> dict[str, Request]:
         where, what = f"/predictions/{model}", "TorchServe" + (_BACK if model == "flat" else "")
         kind = {"content-type": "application/json"}
         found[what] = Request(where, orjson.dumps(numbers), kind, server="TorchServe inference")
-    return found | _of_many_models()
+    return found | odd_requests(size, numbers) | _of_many_models()
 
 
 def _halves(numbers: list[float]) -> Iterator[tuple[str, Request]]:
     for model, what in _both("halves"):
-        yield f"generate: {what}", _json(f"/v2/models/{model}/generate", {"X": numbers})
-        yield f"v1 inputs: {what}", _json(f"/v1/models/{model}:predict", {"inputs": numbers})
+        yield f"generate: {what}", as_json(f"/v2/models/{model}/generate", {"X": numbers})
+        yield f"v1 inputs: {what}", as_json(f"/v1/models/{model}:predict", {"inputs": numbers})
 
 
 def _odd_texts(size: int, count: int, raw: bytes) -> Iterator[tuple[str, Request]]:
@@ -148,9 +128,9 @@ def _odd_texts(size: int, count: int, raw: bytes) -> Iterator[tuple[str, Request
         yield f"infer, binary: short texts{back}", _raw_texts(path, len(short), packed)
         yield f"infer, binary: empty texts{back}", _raw_texts(path, size // 4, bytes(size // 4 * 4))
         document = {"inputs": [{**item, "shape": [len(sentences)], "data": sentences}]}
-        yield f"infer: sentences{back}", _json(path, document)
+        yield f"infer: sentences{back}", as_json(path, document)
         nested = {"inputs": [{**item, "shape": [2 * len(pairs)], "data": pairs}]}
-        yield f"infer: pairs of sentences{back}", _json(path, nested)
+        yield f"infer: pairs of sentences{back}", as_json(path, nested)
     for what, data in (("cut off", raw[:-1]), ("too many", raw + bytes(4))):
         wrong = _raw_texts("/v2/models/texts-short/infer", count, data)
         yield f"infer, binary: texts, {what}", wrong._replace(status=400)
@@ -182,18 +162,18 @@ def _in_json(size: int, numbers: list[float]) -> Iterator[tuple[str, Request]]:
         for model, what in _both(name):
             item = {"name": "X", "datatype": _MODELS[name][0]["X"][0], "shape": shape, "data": data}
             for verb in ("infer", "infer_stream"):
-                yield f"{verb}: {what}", _json(f"/v2/models/{model}/{verb}", {"inputs": [item]})
+                yield f"{verb}: {what}", as_json(f"/v2/models/{model}/{verb}", {"inputs": [item]})
             for verb in ("generate", "generate_stream"):
-                yield f"{verb}: {what}", _json(f"/v2/models/{model}/{verb}", {"X": data})
+                yield f"{verb}: {what}", as_json(f"/v2/models/{model}/{verb}", {"X": data})
             for form in ("inputs", "instances"):
-                yield f"v1 {form}: {what}", _json(f"/v1/models/{model}:predict", {form: data})
+                yield f"v1 {form}: {what}", as_json(f"/v1/models/{model}:predict", {form: data})
     numbered = [[number] for number in range(len(rows))]
     named = [{"X": row, "N": number} for row, number in zip(rows, numbered, strict=True)]
-    yield "generate: rows", _json("/v2/models/rows/generate", {"X": rows, "N": numbered})
-    yield "v1 inputs: rows", _json("/v1/models/rows:predict", {"inputs": {"X": rows, "N": numbered}})
-    yield "v1 instances: rows", _json("/v1/models/rows:predict", {"instances": named})
+    yield "generate: rows", as_json("/v2/models/rows/generate", {"X": rows, "N": numbered})
+    yield "v1 inputs: rows", as_json("/v1/models/rows:predict", {"inputs": {"X": rows, "N": numbered}})
+    yield "v1 instances: rows", as_json("/v1/models/rows:predict", {"instances": named})
     examples = [{"X": number} for number in numbers[: size // 16]]
-    yield "v1 regress", _json("/v1/models/scores:regress", {"examples": examples})
+    yield "v1 regress", as_json("/v1/models/scores:regress", {"examples": examples})
 
 
 def _broken(size: int, numbers: list[float]) -> Iterator[tuple[str, Request]]:
@@ -207,7 +187,7 @@ def _broken(size: int, numbers: list[float]) -> Iterator[tuple[str, Request]]:
             "v1 inputs": ("/v1/models/flat-short:predict", {"inputs": data}),
         }
         for name, (path, document) in documents.items():
-            yield f"{name}: {what}", _json(path, document)._replace(status=status)
+            yield f"{name}: {what}", as_json(path, document)._replace(status=status)
             if status != 200:
                 yield f"{name}: cut off", Request(path, orjson.dumps(document)[:-2], status=status)
                 yield f"{name}: no JSON", Request(path, b"\xff" * size, status=status)
@@ -220,16 +200,16 @@ def _files(size: int, numbers: list[float]) -> Iterator[tuple[str, Request]]:
         data = [base64.b64encode(os.urandom(each)).decode() for each in images]
         coded = [{"b64": each} for each in data]
         item = {"name": "X", "datatype": "BYTES", "shape": [len(data)], "data": data}
-        yield f"generate: {what}", _json("/v2/models/texts-short/generate", {"X": coded})
-        yield f"v1 instances: {what}", _json("/v1/models/texts-short:predict", {"instances": coded})
-        yield f"infer: {what}", _json("/v2/models/texts-short/infer", {"inputs": [item]})
+        yield f"generate: {what}", as_json("/v2/models/texts-short/generate", {"X": coded})
+        yield f"v1 instances: {what}", as_json("/v1/models/texts-short:predict", {"instances": coded})
+        yield f"infer: {what}", as_json("/v2/models/texts-short/infer", {"inputs": [item]})
         said = {**item, "parameters": {"content_type": "base64"}}
         wanted = [{"name": "YX", "parameters": {"content_type": "base64"}}]
         document = {"inputs": [said], "outputs": wanted}
-        yield f"infer, base64: {what}", _json("/v2/models/texts-short/infer", document)
-        yield f"infer, base64: {what}{_BACK}", _json("/v2/models/texts/infer", document)
-        yield f"generate: {what}{_BACK}", _json("/v2/models/texts/generate", {"X": coded})
-        yield f"v1 instances: {what}{_BACK}", _json("/v1/models/texts:predict", {"instances": coded})
+        yield f"infer, base64: {what}", as_json("/v2/models/texts-short/infer", document)
+        yield f"infer, base64: {what}{_BACK}", as_json("/v2/models/texts/infer", document)
+        yield f"generate: {what}{_BACK}", as_json("/v2/models/texts/generate", {"X": coded})
+        yield f"v1 instances: {what}{_BACK}", as_json("/v1/models/texts:predict", {"instances": coded})
     kind = {"content-type": "multipart/form-data; boundary=b"}
     for what, model, data_ in (
         ("a file", "texts", os.urandom(size)),
@@ -244,13 +224,11 @@ def _files(size: int, numbers: list[float]) -> Iterator[tuple[str, Request]]:
     yield "generate: the body", image
     where, coded_kind = "/predictions/flat-short", {"content-type": "image/png"}
     yield "TorchServe: the body", Request(where, image.body, coded_kind, server="TorchServe inference")
-    code = (
-        b"#" * (size * 3 // 4) + b"\n" + _HANDLER.format(inputs=_MODELS["flat"][0], batch=0, part="").encode()
-    )
+    code = b"#" * (size * 3 // 4) + b"\n" + handler(_MODELS["flat"][0]).encode()
     file = base64.b64encode(code).decode()
     config = orjson.dumps({"backend": "python"}).decode()
     document = {"parameters": {"config": config, "file:1/model.py": file}}
-    yield "load, with a file", _json("/v2/repository/models/given/load", document)
+    yield "load, with a file", as_json("/v2/repository/models/given/load", document)
 
 
 def _binary(
@@ -292,9 +270,3 @@ def _of_many_models() -> dict[str, Request]:
         "1,000 models: statistics, gRPC": Request(f"{METHOD}ModelStatistics", b"", server=rpc),
         "1,000 models: metrics": Request("/metrics", b"", server="many Metrics"),
     }
-
-
-def _json(path: str, document: object) -> Request:
-    text = orjson.dumps(document)
-    # For orjson, that is NaN.
-    return Request(path, json.dumps(document, separators=(",", ":")).encode() if b"null" in text else text)

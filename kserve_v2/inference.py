@@ -347,7 +347,7 @@ class InferenceService:
 
     async def index(self, *, ready_only: bool = False) -> list[IndexEntry]:
         """The models of the repository and their states, by name and version."""
-        entries = await self.manager.index()
+        entries = await self.slicer.finish(self.manager.index_of(await self.manager.scan()))
         return [entry for entry in entries if entry.state == "READY"] if ready_only else entries
 
     async def load(self, name: str, request: LoadRequest = PLAIN) -> None:

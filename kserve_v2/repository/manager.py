@@ -42,8 +42,12 @@ from kserve_v2.repository.routing.served import answering, without_latest
 from kserve_v2.repository.sources.on_demand import OnDemand
 from kserve_v2.scheduling.calling.calls import Calls
 from kserve_v2.scheduling.shared import Shared
+from kserve_v2.scheduling.slices import Slices, at_once
 
 logger = logging.getLogger(__name__)
+
+# Of so many, what the index tells is found in a slice.
+_SLICE_MODELS = 64
 
 
 class ModelManager(ModelMap):
@@ -130,10 +134,18 @@ class ModelManager(ModelMap):
 
     async def index(self) -> list[IndexEntry]:
         """Every model of the repository and every one that is or was loaded, by name and version."""
-        snapshot = await self._loader.scan()
+        return at_once(self.index_of(await self.scan()))
+
+    def index_of(self, snapshot: Snapshot) -> Slices[list[IndexEntry]]:
+        """As `index`, with what was found on disk."""
         entries: list[IndexEntry] = []
-        for name in sorted({*snapshot.models, *self._models}):
+        for number, name in enumerate(sorted({*snapshot.models, *self._models}), 1):
+            if number % _SLICE_MODELS == 0:
+                yield
             found, model = snapshot.models.get(name), self._models.get(name)
+            if found is None and model is None:
+                # It has gone since the first slice.
+                continue
             problem = (found.problem if found else None) or ""
             shown = model.entries(problem) if model else [index_entry(name, problem)]
             shown = self._released(model, shown) if model else shown

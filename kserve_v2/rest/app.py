@@ -24,7 +24,7 @@ from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
 from kserve_v2.rest.infer_stream import InferStream, unless_verbatim
 from kserve_v2.rest.json_text import parse_object
-from kserve_v2.rest.load_body import load_request
+from kserve_v2.rest.load_body import load_request, parse_load
 from kserve_v2.rest.members import optional
 from kserve_v2.rest.model_descriptions import described_models, with_models
 from kserve_v2.rest.model_routes import ModelRoutes
@@ -68,7 +68,7 @@ def create_app(
         default_response_class=Response,  # what is in it is said by `documented`
         redirect_slashes=False,  # paths are exact
     )
-    bodies = BodyReader(max_request_bytes, service.inflight)
+    bodies = BodyReader(max_request_bytes, service.inflight, service.slicer)
     _add_error_handlers(app)
     _add_health_routes(app, service)
     _add_model_routes(app, service)
@@ -205,7 +205,8 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
     async def load(model_name: str, request: Request) -> Response:
         """Load a model, or load it again if its files have changed. Answers when it is ready."""
         # What was sent is not kept, but for what has become of it.
-        wanted = await load_request(await read_object(request), service.check_may_load)
+        document = await bodies.read_object(request.receive, may_be_empty=True, parse=parse_load)
+        wanted = await load_request(document, service.check_may_load)
         await service.load(model_name, wanted)
         return empty_response()
 

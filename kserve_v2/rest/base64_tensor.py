@@ -4,6 +4,7 @@ has no other form there. The name is MLServer's.
 
 import base64
 import binascii
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +22,6 @@ _SHOWN = 24
 
 # Of what is encoded: a multiple of three, which needs no padding.
 _SLICE_BYTES = 3 * SLICE_BYTES
-# Of what is decoded: a multiple of four.
-_SLICE_LETTERS = 4 * SLICE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +67,28 @@ def decode_base64(text: str, name: str, number: int) -> bytes:
         ) from None
 
 
-def decoded_in_slices(text: memoryview, room: Room) -> Slices[bytes | None]:
-    """The bytes of a long element. None if it is no base64, or has blanks in it, or there is no room for them."""
-    if not room(len(text) * 3 // 4):
+def decoded_in_slices(
+    letters: Iterator[str], most: int, room: Room, *, lines: bool = True
+) -> Slices[bytes | None]:
+    """The bytes of a long element, which comes in pieces, with `most` letters together. `lines`: whether there may be
+    blanks in it. None if it is no base64, or there is no room for them.
+    """
+    if not room(most * 3 // 4):
         return None
-    whole = room_for(len(text) * 3 // 4)
-    for at in range(0, len(text), _SLICE_LETTERS):
-        piece = bytes(text[at : at + _SLICE_LETTERS])
-        # What stands behind its end is judged with it.
-        if b"=" in piece and at + len(piece) < len(text):
-            return None
-        try:
-            whole.write(base64.b64decode(piece, validate=True))
-        except ValueError:
-            return None
-        yield
+    whole, left = room_for(most * 3 // 4), ""
+    try:
+        for piece in letters:
+            # What stands behind its end is judged with it.
+            if "=" in left:
+                return None
+            left += "".join(piece.split()) if lines else piece
+            now = len(left) // 4 * 4 if "=" not in left else 0
+            whole.write(base64.b64decode(left[:now], validate=True))
+            left = left[now:]
+            yield
+        whole.write(base64.b64decode(left, validate=True))
+    except ValueError:
+        return None
     whole.truncate()
     return whole.getvalue()
 

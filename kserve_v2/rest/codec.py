@@ -4,6 +4,7 @@ Decoding makes views of the body wherever tensors come as bytes; encoding hands 
 texts of the errors are Triton's; where Triton answers 500 to malformed JSON, this server answers 400.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -49,6 +50,8 @@ _PARAMETER_SOURCES = ("binary_data_size", "shared_memory_region")
 
 # Members that say where in a region the data is.
 _REGION_DETAILS = ("shared_memory_offset", "shared_memory_byte_size")
+
+_NOT_BLANK = re.compile(rb"\S")
 
 # More digits than any body's length has, sign included.
 _MAX_LENGTH_DIGITS = 20
@@ -102,7 +105,7 @@ def decode_request(
     document: Any = None,
     texts: TextsByPlace = MappingProxyType({}),
 ) -> tuple[InferRequest, ResponseFormat]:
-    """Decode the body of an inference request. `document`: its JSON, if `large_json.parse_large` has read it. `texts`:
+    """Decode the body of an inference request. `document`: what `large_json.parse_large` has made of its JSON. `texts`:
     raw tensors behind the JSON that have been read.
 
     `header_length`: value of the Inference-Header-Content-Length header, None where there is none and all is
@@ -123,6 +126,8 @@ def decode_request(
             except InvalidArgumentError as found:
                 raise _explained(found, body, header_length) from None
         check_depth(document, text)
+    elif isinstance(document, InvalidArgumentError):
+        raise _explained(document, body, header_length)
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidArgumentError(
             "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
@@ -169,9 +174,8 @@ def _explained(error: InvalidArgumentError, body: Body, header_length: bytes | N
             f"{error.message} (the body looks like {kind}; infer takes JSON: /v2/models/MODEL/generate takes files "
             "with their Content-Type, and forms)"
         )
-    text = bytes(body)
-    end = leading_object_bytes(text)
-    if not end or not text[end:].strip():
+    end = leading_object_bytes(body)
+    if not end or not _NOT_BLANK.search(body, end):
         return error
     return InvalidArgumentError(
         f"{error.message} (the JSON ends at {end}, and {size - end} bytes follow it: if they are binary tensors, the "

@@ -27,12 +27,12 @@ def members(document: Any) -> Iterable[tuple[dict[str, Any], str]]:
 
 
 def read_json(body: bytes | bytearray | memoryview, signature: ModelSignature, document: Any = None) -> Said:
-    """Read a body in JSON, or its `document` if that has been parsed. A member that is called like an input is that
+    """Read a body in JSON, or the `document` that was made of it before. A member that is called like an input is that
     input; all others are parameters, and so are the members of an object called `parameters`.
 
     Raises InvalidArgumentError that names the member.
     """
-    document = parse_object(body) if document is None else dict(document)
+    document = dict(parse_object(body, document))
     said = Said()
     # As in `infer`, an optional member that is null counts as missing.
     nested = document.pop("parameters", None)

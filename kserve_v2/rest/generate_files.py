@@ -49,9 +49,7 @@ def read_body(body: Body, content_type: bytes, signature: ModelSignature, docume
     in slices, if anything. Raises InvalidArgumentError that names the field.
     """
     if not is_file(content_type):
-        if document is not None:
-            return read_json(body, signature, document)
-        return _read_json(body, content_type, signature)
+        return _read_json(body, content_type, signature, document)
     kind, _ = media_type(content_type)
     if document is None:
         document = at_once(parse_file(body, content_type, signature, any_room))
@@ -62,10 +60,10 @@ def read_body(body: Body, content_type: bytes, signature: ModelSignature, docume
     return read_fields(document, signature)
 
 
-def _read_json(body: Body, content_type: bytes, signature: ModelSignature) -> Said:
+def _read_json(body: Body, content_type: bytes, signature: ModelSignature, document: Any) -> Said:
     """As `read_json`. The error for what is no JSON says what else is taken, if that may help."""
     try:
-        return read_json(body, signature)
+        return read_json(body, signature, document)
     except InvalidArgumentError as error:
         kind, _ = media_type(content_type)
         found = kind_of_file(body)

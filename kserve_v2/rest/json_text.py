@@ -3,6 +3,8 @@
 import codecs
 import json
 import math
+import re
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +23,18 @@ _MAX_LEADING_BYTES = 64 * 1024
 # takes most of a second for some MiB.
 _LARGE_BYTES = 256 * 1024
 
+# Of a long text. As far as no escape is cut in two, nor a pair of them; and a character that is, in UTF-8.
+_PIECE_BYTES = 64 * 1024
+_WHOLE_ESCAPES = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB]..\\u....|\\u(?![dD][89abAB])....|\\[^u])*+", re.DOTALL
+)
+_PART_OF_CHARACTER = re.compile(rb"[\xc0-\xff][\x80-\xbf]*\Z")
+_CHARACTER_BYTES = 4
+
+LITERALS = re.compile(rb"NaN|Infinity")
+"""What only Python's parser knows."""
+_LITERAL_LETTERS = ("N", "I")
+
 _CONTAINERS = frozenset({dict, list})
 
 
@@ -38,9 +52,18 @@ def parse_json(body: bytes | bytearray | memoryview, length: int | None = None) 
     return document
 
 
-def parse_object(body: bytes | bytearray | memoryview) -> dict[str, Any]:
-    """As `parse_json`, of what has to be an object."""
-    document = parse_json(body)
+def parsed(body: bytes | bytearray | memoryview, document: Any = None) -> Any:
+    """The JSON that a body is: `document` if that has been made of it already, or the error if it is one. Raises as
+    `parse_json`.
+    """
+    if isinstance(document, InvalidArgumentError):
+        raise document
+    return parse_json(body) if document is None else document
+
+
+def parse_object(body: bytes | bytearray | memoryview, document: Any = None) -> dict[str, Any]:
+    """As `parsed`, of what has to be an object."""
+    document = parsed(body, document)
     if not isinstance(document, dict):
         raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
     return document
@@ -66,7 +89,7 @@ def check_depth(document: Any, text: bytes | bytearray) -> None:
         if not children:
             return
         level = children
-    raise _unparsable(_TOO_DEEP)
+    raise unparsable(_TOO_DEEP)
 
 
 def _has_many(text: bytes | bytearray, bracket: bytes) -> bool:
@@ -85,14 +108,14 @@ def parse_unusual_json(text: bytes, error: orjson.JSONDecodeError) -> Any:
     """What orjson does not take, with that `error`: what only Python's parser takes, and errors. However deeply it is
     nested.
     """
-    if len(text) >= _LARGE_BYTES and _is_plainly_none(text, error):
-        raise _unparsable(f"{error.msg} at {error.pos}")
+    if len(text) >= _LARGE_BYTES and is_plainly_none(text, error):
+        raise unparsable(f"{error.msg} at {error.pos}")
     if text.startswith(codecs.BOM_UTF8):
         text = text[len(codecs.BOM_UTF8) :]
         with suppress(orjson.JSONDecodeError):
             return orjson.loads(text)
     if not json.detect_encoding(text).startswith("utf-8"):
-        raise _unparsable("it is not UTF-8, but looks like UTF-16 or UTF-32")
+        raise unparsable("it is not UTF-8, but looks like UTF-16 or UTF-32")
     try:
         # Decoded first: given bytes, Python would guess the encoding.
         document = json.loads(text.decode(), parse_int=_integer, parse_float=_float)
@@ -115,31 +138,53 @@ def parse_unusual_json(text: bytes, error: orjson.JSONDecodeError) -> Any:
     except (OverflowError, ValueError):
         # ValueError: Python refuses to read integers of thousands of digits.
         reason = "Number too big to be stored in double."
-    raise _unparsable(reason)
+    raise unparsable(reason)
 
 
-def _is_plainly_none(text: bytes, error: orjson.JSONDecodeError) -> bool:
-    """Whether no other parser would take an object for JSON either: there is something that must not stand there, or
-    the end, and none of the literals that only Python knows. (Other things may be in an encoding of their own.)
+def is_plainly_none(text: bytes | bytearray, error: orjson.JSONDecodeError) -> bool:
+    """Whether no other parser would take an object for JSON either. (What does not begin as one, or is not UTF-8, may
+    be in an encoding of its own.)
     """
     begins = text[:64].lstrip()
     return (
         begins.startswith(b"{")
         and b"\0" not in begins
-        and error.msg.startswith("unexpected ")
-        and b"NaN" not in text
-        and b"Infinity" not in text
+        and error.doc != ""
+        and error.doc[error.pos : error.pos + 1] not in _LITERAL_LETTERS
+        and not error.msg.startswith("depth ")
     )
 
 
-def leading_object_bytes(text: bytes) -> int:
+def leading_object_bytes(text: bytes | bytearray | memoryview) -> int:
     """Where the JSON object at the start of `text` ends, whatever follows it; 0 if there is none, or a long one."""
     try:
         # In this encoding every byte is a character.
-        document, end = json.JSONDecoder().raw_decode(text[:_MAX_LEADING_BYTES].decode("latin-1"))
+        document, end = json.JSONDecoder().raw_decode(bytes(text[:_MAX_LEADING_BYTES]).decode("latin-1"))
     except (RecursionError, ValueError):
         return 0
     return end if isinstance(document, dict) else 0
+
+
+def letters_of(text: memoryview) -> Iterator[str]:
+    """What a long text says, which is given as it stands in JSON without its quotes, in pieces. Raises ValueError where
+    orjson would not take it.
+    """
+    at = 0
+    while at < len(text):
+        piece = bytes(text[at : at + _PIECE_BYTES])
+        if at + len(piece) < len(text):
+            whole = _WHOLE_ESCAPES.match(piece) if b"\\" in piece else None
+            piece = whole_characters(piece[: whole.end()] if whole else piece)
+        if not piece:
+            raise ValueError
+        yield orjson.loads(b'"%b"' % piece)
+        at += len(piece)
+
+
+def whole_characters(piece: bytes) -> bytes:
+    """A piece of a text, without the last character, which may be cut in two."""
+    part = _PART_OF_CHARACTER.search(piece, len(piece) - _CHARACTER_BYTES)
+    return piece[: part.start()] if part else piece
 
 
 def _integer(text: str) -> int | float:
@@ -156,5 +201,6 @@ def _float(text: str) -> float:
     return value
 
 
-def _unparsable(reason: str) -> InvalidArgumentError:
+def unparsable(reason: str) -> InvalidArgumentError:
+    """The error for what is no JSON."""
     return InvalidArgumentError(f"failed to parse the request JSON buffer: {reason}")

@@ -9,6 +9,7 @@ import numpy as np
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.base64_tensor import decode_base64
 from kserve_v2.rest.json_tensor import JSON_DTYPES, Elements, LargeList, Texts
+from kserve_v2.rest.json_text import letters_of
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.tensors.json_request import text_or_base64
 from kserve_v2.tensors.strings import flat_bytes
@@ -27,7 +28,7 @@ class LongText:
         self._text, self.decoded = text, decoded
 
     def __str__(self) -> str:
-        return bytes(self._text).decode()
+        return "".join(letters_of(self._text))
 
     def __repr__(self) -> str:
         return repr(str(self))

@@ -5,7 +5,7 @@ right or wrong, is left to those who read it in one go.
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
@@ -16,11 +16,12 @@ import orjson
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory import large_texts
 from kserve_v2.rest.base64_tensor import base64_pieces, encode_base64
+from kserve_v2.rest.broken_json import BrokenError, list_may_follow, or_error
 from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8
-from kserve_v2.rest.json_text import check_depth
+from kserve_v2.rest.json_text import check_depth, whole_characters
 from kserve_v2.rest.json_values import B64, as_lists
 from kserve_v2.rest.large_lists import loaded, read_list
-from kserve_v2.rest.long_texts import GOES_ON, parse_long_texts
+from kserve_v2.rest.long_texts import parse_long_texts, values
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, Room, Slices, any_room, copied
 from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, Array
 from kserve_v2.tensors.json_request import text_or_base64
@@ -55,14 +56,20 @@ def parse_large(
     room: Room = any_room,
     places: Places = data_of_inputs,
 ) -> Slices[Any]:
-    """The document in `text`, with a LargeList for each large list in `places`. None where that cannot be had in
-    slices, or there is no `room` for them. `slice_bytes`: the size of lists that are large, and of a slice.
+    """The document in `text`, with a LargeList for each large list in `places`, or the error if it is no JSON. None
+    where that cannot be had in slices, or there is no `room` for them. `slice_bytes`: the size of lists that are large,
+    and of a slice.
     """
     if isinstance(text, memoryview):
         if not room(len(text)):
             return None
         text = yield from copied(text)
-    document = yield from parse_long_texts(text, room, of_infer=places is data_of_inputs)
+    return (yield from or_error(_parse(text, slice_bytes, room, places)))
+
+
+def _parse(text: bytes | bytearray, slice_bytes: int, room: Room, places: Places) -> Slices[Any]:
+    """As `parse_large`. Raises BrokenError."""
+    document = yield from parse_long_texts(text, room, values(places, coded=places is data_of_inputs))
     if document is not None:
         return document
     view = memoryview(text).toreadonly()
@@ -79,23 +86,27 @@ def parse_large(
         if (at - begin <= slice_bytes and not of_texts) or small > _MOST_SMALL_LISTS:
             continue
         yield
-        end, each = yield from read_list(text, begin, slice_bytes, room)
+        end, depth, each = yield from read_list(text, begin, slice_bytes, room)
         if end - begin <= slice_bytes:
             # It, or what is in the way of reading it, is soon over.
             small += 1
             at = max(end, begin + 1)
             continue
         if each is None:
+            before = (*rest, view[behind:begin])
+            if depth and list_may_follow(before):
+                raise BrokenError(text, end, (*before, b"[" * depth, b"0,"))
             return None
         name = f"{mark}{len(found)}"
         found[name] = each
-        # In a text it would be the end of that, and no JSON be left.
-        rest += (view[behind:begin], b'"%b"' % name.encode())
+        # In a text this would be the end of that, and no JSON be left.
+        rest += (view[behind:begin], b'["%b"]' % name.encode())
         behind = at = end
     if not found:
-        return None
+        # It may be wrong at its beginning.
+        raise BrokenError(text, 0)
     yield
-    return put_back((*rest, view[behind:]), found, places)
+    return put_back(text, behind, rest, found, places)
 
 
 def _behind_numbers(text: bytes | bytearray, begin: int) -> int:
@@ -106,20 +117,27 @@ def _behind_numbers(text: bytes | bytearray, begin: int) -> int:
     return max(object_ends if object_ends >= 0 else most, begin + 1)
 
 
-def put_back(rest: Iterable[bytes | bytearray | memoryview], found: dict[str, Any], places: Places) -> Any:
-    """The document whose text is the `rest`, with what was `found` in the place of its marks. None for a text that is
-    no JSON, or that has marks elsewhere than in `places`.
+def put_back(
+    text: bytes | bytearray,
+    at: int,
+    before: Sequence[bytes | bytearray | memoryview],
+    found: dict[str, Any],
+    places: Places,
+) -> Any:
+    """The document in a text, with what was `found` in the place of lists with marks. These are in `before`, which
+    stands for all that is before the place `at`. None for a text that has them elsewhere than in `places`. Raises
+    BrokenError.
     """
-    text = b"".join(rest)
+    short = b"".join((*before, memoryview(text)[at:]))
     try:
-        document = loaded(text)
+        document = loaded(short)
     except (InvalidArgumentError, ValueError):
-        return None
-    check_depth(document, text)
+        raise BrokenError(text, at, before) from None
+    check_depth(document, short)
     for container, key in places(document):
         value = container.get(key)
-        if type(value) is str and value in found:
-            container[key] = found.pop(value)
+        if type(value) is list and len(value) == 1 and type(value[0]) is str and value[0] in found:
+            container[key] = found.pop(value[0])
     return None if found else document
 
 
@@ -223,15 +241,13 @@ def _utf8(element: bytes) -> Slices[list[bytes] | None]:
     """The JSON of a text; None if it is not UTF-8."""
     pieces, at = [b'"'], 0
     while at < len(element):
-        # At most three bytes of a character follow its first one.
-        most = at + SLICE_BYTES
-        begins = (each for each in range(most, most - 4, -1) if not GOES_ON.match(element, each))
-        end = next(begins, most)
+        piece = element[at : at + SLICE_BYTES]
+        piece = whole_characters(piece) if at + len(piece) < len(element) else piece
         try:
-            pieces.append(orjson.dumps(element[at:end].decode())[1:-1])
+            pieces.append(orjson.dumps(piece.decode())[1:-1])
         except UnicodeDecodeError:
             return None
-        at = end
+        at += len(piece)
         yield
     return [*pieces, b'"']
 

@@ -59,29 +59,30 @@ class _Piece(NamedTuple):
 
 def read_list(
     text: bytes | bytearray, begin: int, slice_bytes: int, room: Room
-) -> Slices[tuple[int, LargeList | None]]:
-    """The list that begins with the bracket at `begin`, and where it ends. None if something else is in it, or is wrong
-    with it, or there is no room for its elements; then the place is where that was found.
+) -> Slices[tuple[int, int, LargeList | None]]:
+    """The list that begins with the bracket at `begin`, behind where it ends, and 0. None if something else is in it,
+    or is wrong with it, or there is no room for its elements; then the place is where that was found, behind a comma,
+    and the number that of the lists that are open there.
     """
     gathered = _Elements(room)
     at, depth = begin, 0
     while True:
         piece = _next_piece(text, at, depth, slice_bytes)
         if piece is None:
-            return at, None
+            return at, depth, None
         last = not piece.depth
         bare = piece.text.strip(_BLANKS)
         # Brackets would make an empty list of nothing next to a comma that a piece was cut at.
         if (at > begin and bare[:1] in (b"", b"]")) or (not last and bare[-1:] in (b"", b"[")):
-            return at, None
+            return at, depth, None
         if not gathered.add(b"[" * depth + piece.text + b"]" * piece.depth, piece.structure):
-            return at, None
+            return at, depth, None
         at, depth = piece.end + (not last), piece.depth
         if last:
             break
         yield
     found = yield from gathered.found(memoryview(text).toreadonly()[begin:at])
-    return at, found
+    return at, 0, found
 
 
 def read_whole_list(text: bytes, slice_bytes: int, room: Room) -> Slices[LargeList | None]:
@@ -89,7 +90,7 @@ def read_whole_list(text: bytes, slice_bytes: int, room: Room) -> Slices[LargeLi
     begin = len(text) - len(text.lstrip(_BLANKS))
     if text[begin : begin + 1] != b"[":
         return None
-    end, found = yield from read_list(text, begin, slice_bytes, room)
+    end, _, found = yield from read_list(text, begin, slice_bytes, room)
     return None if text[end:].strip(_BLANKS) else found
 
 

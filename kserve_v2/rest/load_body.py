@@ -8,14 +8,42 @@ from typing import Any
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.repository.lifecycle.load_request import NO_FILES, LoadRequest
 from kserve_v2.repository.uploads.names import PREFIX, shown
+from kserve_v2.rest.base64_tensor import decoded_in_slices
+from kserve_v2.rest.broken_json import or_error
+from kserve_v2.rest.json_text import letters_of
+from kserve_v2.rest.json_values import LongText
+from kserve_v2.rest.long_texts import SHORT_BYTES, Found, parse_long_texts
 from kserve_v2.rest.members import optional
+from kserve_v2.scheduling.slices import Room, Slices
 
 # Characters that are decoded without a break; a multiple of four.
 _AT_ONCE = 1 << 20
 
 
+def parse_load(body: bytes | bytearray, room: Room, short_bytes: int = SHORT_BYTES) -> Slices[Any]:
+    """The document in a large body, with LongTexts in the place of files, or the error if it is no JSON. None where it
+    is to be read in one go. `short_bytes`: see `parse_long_texts`.
+    """
+    return or_error(parse_long_texts(body, room, _fill, short_bytes))
+
+
+def _fill(document: dict[str, Any], found: Found, room: Room) -> Slices[bool]:
+    """See `long_texts.Fill`."""
+    parameters = document.get("parameters")
+    if type(parameters) is not dict:
+        return False
+    for name, value in parameters.items():
+        if type(value) is str and value in found and name.startswith(PREFIX):
+            text = found.pop(value)
+            decoded = yield from decoded_in_slices(letters_of(text), len(text), room, lines=False)
+            if decoded is None:
+                return False
+            parameters[name] = LongText(text, decoded)
+    return True
+
+
 async def load_request(document: Mapping[str, Any], check: Callable[[Sequence[str]], None]) -> LoadRequest:
-    """What a load call brings along. `check` gets the names of its files, if there are any, before they are decoded.
+    """What a load call brings along. `check` gets the names of its files, if there are any, first of all.
     Raises InvalidArgumentError, and what `check` raises.
     """
     parameters = optional(document, "parameters", {})
@@ -29,15 +57,18 @@ async def load_request(document: Mapping[str, Any], check: Callable[[Sequence[st
     for name, value in parameters.items():
         if name != "config" and not name.startswith(PREFIX):
             raise InvalidArgumentError(f"unrecognized load parameter '{shown(name)}'.")
-        if not isinstance(value, str) and not (name == "config" and value is None):
+        if not isinstance(value, str | LongText) and not (name == "config" and value is None):
             raise InvalidArgumentError(
                 f"invalid value type for load parameter '{shown(name)}', expected a string"
             )
 
-    def decoded() -> dict[str, bytes]:
-        return {name: _bytes(name, parameters[name]) for name in files}
+    read = {name: value.decoded for name, value in parameters.items() if isinstance(value, LongText)}
 
-    return LoadRequest(parameters.get("config"), await asyncio.to_thread(decoded) if files else NO_FILES)
+    def decoded() -> dict[str, bytes]:
+        return {name: read[name] if name in read else _bytes(name, parameters[name]) for name in files}
+
+    contents = decoded() if len(read) == len(files) else await asyncio.to_thread(decoded)
+    return LoadRequest(parameters.get("config"), contents or NO_FILES)
 
 
 def _bytes(name: str, text: str) -> bytes:

@@ -4,84 +4,143 @@ that cannot be done, right or wrong, all of it is left to those who read it in o
 
 import re
 import secrets
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 
+from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.base64_tensor import BASE64, CONTENT_TYPE, Decoded, decoded_in_slices
+from kserve_v2.rest.broken_json import BrokenError
 from kserve_v2.rest.json_tensor import Texts
-from kserve_v2.rest.json_text import check_depth
-from kserve_v2.rest.json_values import B64, LongText
+from kserve_v2.rest.json_text import check_depth, letters_of
+from kserve_v2.rest.json_values import B64, LongText, flatten_nested
 from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, room_for
 from kserve_v2.tensors.strings import flat_bytes
 
-# A text is cut out if a whole block of this size lies in it.
-_BLOCK_BYTES = SLICE_BYTES // 4
-_BLOCKS_IN_A_SLICE = 64
+SHORT_BYTES = SLICE_BYTES // 4
+"""A longer text is cut out."""
 
-# What stands before a text, as far as one looks.
-_BEFORE_BYTES = 16
-_BEFORE_TEXT = (b":", b",", b"[")
+# So many others are passed over in a slice.
+_SLICE_TEXTS = 256
 
-# A byte of a character that is not its first one.
-GOES_ON = re.compile(rb"[\x80-\xbf]")
+# What may stand in a text.
+_IN_TEXT = re.compile(
+    rb'(?:[^"\\\x00-\x1f]++|\\["\\/bfnrt]|\\u(?![dD][89a-fA-F])[0-9a-fA-F]{4}'
+    rb"|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
+)
+
+Found = dict[str, memoryview]
+"""Long texts as they were sent, without quotes, by the marks in their places."""
+
+Fill = Callable[[dict[str, Any], Found, Room], Slices[bool]]
+"""Puts what long texts are where their marks stand in a document, and takes those out. Returns whether that could be
+done.
+"""
 
 
 def parse_long_texts(
-    text: bytes | bytearray, room: Room, *, of_infer: bool, block_bytes: int = _BLOCK_BYTES
+    text: bytes | bytearray, room: Room, fill: Fill, short_bytes: int = SHORT_BYTES
 ) -> Slices[Any]:
-    """The document in `text`, if nearly all of it are long texts: those that are members called "b64", and, in requests
-    to infer, elements of data. None for any other, or where there is no `room` for what is made of them.
+    """The document in `text`, if nearly all of it are long texts. None for any other, or where there is no `room` for
+    what is made of them, or some are left. Raises BrokenError for what seems to be no JSON.
     """
-    rest, found = yield from _cut_out(text, block_bytes)
-    if not found or sum(map(len, rest)) > SLICE_BYTES:
+    cut = yield from _cut_out(text, short_bytes)
+    if cut is None:
         return None
-    without = b"".join(rest)
+    rest, found, at = cut
+    without = b"".join((*rest, text[at:]))
     try:
         document = orjson.loads(without)
     except orjson.JSONDecodeError:
-        return None
-    if type(document) is not dict:
-        return None
-    if of_infer and not (yield from _fill_inputs(document, found, room)):
-        return None
-    if not (yield from _fill(document, found, room)) or found:
+        raise BrokenError(text, at, rest) from None
+    if type(document) is not dict or not (yield from fill(document, found, room)) or found:
         return None
     check_depth(document, without)
     return document
 
 
 def _cut_out(
-    text: bytes | bytearray, block_bytes: int
-) -> Slices[tuple[list[bytes | memoryview], dict[str, memoryview]]]:
-    """The text in parts, with a mark in the place of each long text; and these, by their marks.
-
-    Whatever is cut out by mistake, between two texts, leaves something that is no JSON: a mark without quotes.
+    text: bytes | bytearray, short_bytes: int
+) -> Slices[tuple[list[bytes | memoryview], Found, int] | None]:
+    """The text in parts, with a mark in the place of each long text; these, by their marks; and where the last of them
+    ends. None where there is none, or too much else.
     """
     view, mark = memoryview(text).toreadonly(), secrets.token_hex(16)
     rest: list[bytes | memoryview] = []
-    found: dict[str, memoryview] = {}
-    behind = copied = 0
-    for number, block in enumerate(range(0, len(text), block_bytes)):
-        if number % _BLOCKS_IN_A_SLICE == 0:
+    found: Found = {}
+    begin, copied, others, number = text.find(b'"'), 0, 0, 0
+    while begin >= 0 and others + begin - copied <= SLICE_BYTES:
+        end, number = begin + 1, number + 1
+        if number % _SLICE_TEXTS == 0:
             yield
-        if block < behind or text.find(b'"', block, block + block_bytes) >= 0:
-            continue
-        begin, end = text.rfind(b'"', behind, block), text.find(b'"', block + block_bytes)
-        if end < 0:
-            break
-        behind = end
-        before = bytes(text[max(0, begin - _BEFORE_BYTES) : max(0, begin)]).rstrip(b" \t\r\n")
-        # Escapes are left to the parser.
-        if before.endswith(_BEFORE_TEXT) and text.find(b"\\", begin, end) < 0:
+        while text[end : end + 1] != b'"':
+            looked_at = _IN_TEXT.match(text, end, end + SLICE_BYTES)
+            if looked_at is None or looked_at.end() == end:
+                raise BrokenError(text, end, (*rest, view[copied : begin + 1]))
+            end = looked_at.end()
+            if end - begin > SLICE_BYTES:
+                yield
+        if end - begin - 1 > short_bytes:
             name = f"{mark}{len(found)}"
             found[name] = view[begin + 1 : end]
             rest += (view[copied:begin], b'"%b"' % name.encode())
-            behind = copied = end + 1
-    return [*rest, view[copied:]], found
+            others += begin - copied
+            copied = end + 1
+        begin = text.find(b'"', end + 1)
+    if not found or others + len(text) - copied > SLICE_BYTES:
+        return None
+    return rest, found, copied
 
 
-def _fill(document: dict[str, Any], found: dict[str, memoryview], room: Room) -> Slices[bool]:
+# --- what they are ------------------------------------------------------------------------------------------------
+
+
+def values(places: Callable[[Any], Any], *, coded: bool) -> Fill:
+    """Reads elements of lists in `places`, see `large_json.Places`, and what is base64 in members called "b64".
+    `coded`: whether parameters beside a list can say that it is base64.
+    """
+
+    def fill(document: dict[str, Any], found: Found, room: Room) -> Slices[bool]:
+        for container, key in places(document):
+            value = container.get(key)
+            if type(value) is list and not (yield from _fill_list(container, key, found, room, coded=coded)):
+                return False
+        return (yield from _fill_objects(document, found, room))
+
+    return fill
+
+
+def _fill_list(container: dict[str, Any], key: str, found: Found, room: Room, *, coded: bool) -> Slices[bool]:
+    """Read a list of texts with marks among them. Returns whether that could be done; there may be none."""
+    try:
+        elements, sizes = flatten_nested(container[key], "")
+    except InvalidArgumentError:
+        return False
+    if (
+        not isinstance(elements, list)
+        or set(map(type, elements)) != {str}
+        or found.keys().isdisjoint(elements)
+    ):
+        return True
+    parameters = container.get("parameters")
+    coded = coded and type(parameters) is dict and parameters.get(CONTENT_TYPE) == BASE64
+    read: list[bytes] = []
+    for each in elements:
+        text = found.pop(each, None)
+        text = memoryview(orjson.dumps(each)[1:-1]) if text is None else text
+        element = yield from (decoded_in_slices if coded else _encoded)(letters_of(text), len(text), room)
+        if element is None:
+            return False
+        read.append(element)
+    array = flat_bytes(read)
+    container[key] = (
+        Decoded(array) if coded else Texts(memoryview(b""), len(read), sizes, {str: (0, "")}, array)
+    )
+    return True
+
+
+def _fill_objects(document: dict[str, Any], found: Found, room: Room) -> Slices[bool]:
     """Put what is base64 where its marks stand, as far as that is in members called "b64". Returns whether all of it is
     base64.
     """
@@ -95,66 +154,25 @@ def _fill(document: dict[str, Any], found: dict[str, memoryview], room: Room) ->
         elif type(each) is dict:
             value = each.get(B64) if len(each) == 1 and not any(each is other for other in by_name) else None
             if type(value) is str and value in found:
-                coded = found.pop(value)
-                decoded = yield from decoded_in_slices(coded, room)
+                text = found.pop(value)
+                decoded = yield from decoded_in_slices(letters_of(text), len(text), room)
                 if decoded is None:
                     return False
-                each[B64] = LongText(coded, decoded)
+                each[B64] = LongText(text, decoded)
             left += each.values()
     return True
 
 
-def _fill_inputs(document: dict[str, Any], found: dict[str, memoryview], room: Room) -> Slices[bool]:
-    """Read the data of inputs that have marks in it. Returns whether they could be read."""
-    inputs = document.get("inputs")
-    for item in inputs if type(inputs) is list else ():
-        data = item.get("data") if type(item) is dict else None
-        if type(data) is not list or set(map(type, data)) != {str} or found.keys().isdisjoint(data):
-            continue
-        parameters = item.get("parameters")
-        coded = type(parameters) is dict and parameters.get(CONTENT_TYPE) == BASE64
-        elements: list[bytes] = []
-        for each in data:
-            view = found.pop(each, None)
-            view = memoryview(each.encode()) if view is None else view
-            element = yield from (decoded_in_slices(view, room) if coded else _text(view, room))
-            if element is None:
-                return False
-            elements.append(element)
-        array = flat_bytes(elements)
-        item["data"] = (
-            Decoded(array)
-            if coded
-            else _Read(memoryview(b""), len(data), (len(data),), {str: (0, data[0])}, array)
-        )
-    return True
-
-
-class _Read(Texts):
-    """A flat list of texts."""
-
-    def lists(self) -> list[Any]:
-        return [element.decode() for element in self.elements]
-
-
-def _text(view: memoryview, room: Room) -> Slices[bytes | None]:
-    """A text in JSON without escapes. None if it is no such text, or there is no room for it."""
-    if not room(len(view)):
+def _encoded(letters: Iterator[str], most: int, room: Room) -> Slices[bytes | None]:
+    """A text in UTF-8. None if it is no such text, or there is no room for it."""
+    if not room(most):
         return None
-    whole, at = room_for(len(view)), 0
-    while at < len(view):
-        piece = bytes(view[at : at + SLICE_BYTES + 4])
-        if len(piece) > SLICE_BYTES:
-            # At most three bytes of a character follow its first one.
-            begins = (
-                each for each in range(SLICE_BYTES, SLICE_BYTES - 4, -1) if not GOES_ON.match(piece, each)
-            )
-            piece = piece[: next(begins, SLICE_BYTES)]
-        try:
-            orjson.loads(b'"%b"' % piece)
-        except orjson.JSONDecodeError:
-            return None
-        whole.write(piece)
-        at += len(piece)
-        yield
+    whole = room_for(most)
+    try:
+        for piece in letters:
+            whole.write(piece.encode())
+            yield
+    except ValueError:
+        return None
+    whole.truncate()
     return whole.getvalue()

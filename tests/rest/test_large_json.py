@@ -17,7 +17,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.base64_tensor import decode_base64_data
 from kserve_v2.rest.generate_codec import members, read_json, request_of
 from kserve_v2.rest.json_tensor import LargeList, Numbers, Texts, decode_json_data, flatten, with_literals
-from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.json_text import parse_json, parsed
 from kserve_v2.rest.json_values import writable
 from kserve_v2.rest.large_json import (
     BASE64_OBJECTS,
@@ -38,6 +38,8 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, at_once
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BF16, BY_DTYPE, BY_NAME
+
+pytestmark = pytest.mark.usefixtures("in_words_of_large_texts")
 
 numbers = st.one_of(
     st.integers(-(2**70), 2**70),
@@ -75,6 +77,14 @@ def flat(value: Any) -> Any:
     return value
 
 
+def check_read(found: Any, text: bytes) -> None:
+    """What was `found` in slices, if anything, is what is read in one go, or its error."""
+    if isinstance(found, InvalidArgumentError):
+        assert outcome(lambda: parse_json(text)) == found.message
+    elif found is not None:
+        assert same(flat(found), flat(orjson.loads(text)))
+
+
 def same(left: Any, right: Any) -> bool:
     return repr(left) == repr(right)
 
@@ -84,8 +94,8 @@ def same(left: Any, right: Any) -> bool:
 def test_what_is_read_is_what_was_sent(data: Any, separators: tuple[str, str], slice_bytes: int) -> None:
     text = json.dumps(document(data), separators=separators).encode()
     found = at_once(parse_large(text, slice_bytes))
-    if found is not None:
-        assert same(flat(found), flat(orjson.loads(text)))
+    assert not isinstance(found, InvalidArgumentError)
+    check_read(found, text)
 
 
 @settings(deadline=None, max_examples=200)
@@ -99,8 +109,8 @@ def test_what_is_no_json_is_none_in_slices(
     new = more.draw(st.sampled_from([b"", *(bytes([each]) for each in b',,,[]][{}":0-.e\\ nt')]))
     text[at : at + more.draw(st.integers(0, 1))] = new
     found = at_once(parse_large(bytes(text), slice_bytes))
-    if found is not None:
-        assert same(flat(found), flat(orjson.loads(text)))
+    event("error" if isinstance(found, InvalidArgumentError) else "none" if found is None else "read")
+    check_read(found, bytes(text))
 
 
 BROKEN = ["[1,2,3,,4,5,6]", "[1,2,3,]", "[[1,2,],[3,4]]", "[[1,2],[,3,4]]", "[[1,2]3,4]", "[1,2]]", "[[1,2,3,4]", "[,1,2,3]",
@@ -110,10 +120,12 @@ BROKEN = ["[1,2,3,,4,5,6]", "[1,2,3,]", "[[1,2,],[3,4]]", "[[1,2],[,3,4]]", "[[1
 
 
 @pytest.mark.parametrize("data", BROKEN)
-def test_what_is_left_to_others(data: str) -> None:
+def test_what_is_left_to_others_or_is_said(data: str) -> None:
     text = f'{{"inputs":[{{"name":"x","data":{data},"shape":[3]}}]}}'.encode()
     for slice_bytes in range(1, 12):
-        assert at_once(parse_large(text, slice_bytes)) is None
+        found = at_once(parse_large(text, slice_bytes))
+        assert found is None or isinstance(found, InvalidArgumentError)
+        check_read(found, text)
 
 
 def test_nested_lists_and_large_numbers_are_not_left_to_others() -> None:
@@ -453,7 +465,7 @@ def of_generate(text: bytes, document: Any, signature: ModelSignature) -> Any:
 
 
 def of_v1(text: bytes, document: Any, signature: ModelSignature) -> Any:
-    document = parse_json(text) if document is None else document
+    document = parsed(text, document)
     found = decode_predict(document, signature, "", FLAVOURS["kserve"])
     return shown(found.request), found.by_row
 
@@ -577,7 +589,7 @@ def test_rows_by_name(
 
 
 def of_examples(text: bytes, document: Any, signature: ModelSignature) -> Any:
-    document = parse_json(text) if document is None else document
+    document = parsed(text, document)
     return shown(decode_examples(document, "regress", signature, "y", "", FLAVOURS["kserve"]))
 
 

@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.rest.broken_json import or_error
 from kserve_v2.rest.codec import decode_request
-from kserve_v2.rest.long_texts import parse_long_texts
+from kserve_v2.rest.generate_codec import members
+from kserve_v2.rest.large_json import data_of_inputs
+from kserve_v2.rest.long_texts import parse_long_texts, values
+from kserve_v2.rest.v1 import large
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import SLICE_BYTES, at_once
 from tests.rest.test_large_json import of_generate, of_v1, shown
+
+pytestmark = pytest.mark.usefixtures("in_words_of_large_texts")
 
 
 def signature(kind: str, name: str = "x", more: str = "") -> ModelSignature:
@@ -39,7 +45,11 @@ def infer(text: bytes, document: Any, signature: ModelSignature) -> Any:
     return shown(decode_request(text, None, signature, "", None, document)[0])  # type: ignore[arg-type]
 
 
-READERS = [(infer, True), (of_generate, False), (of_v1, False)]
+READERS = [
+    (infer, values(data_of_inputs, coded=True)),
+    (of_generate, values(members, coded=False)),
+    (of_v1, values(large.values, coded=False)),
+]
 
 
 def outcome(read: Any, text: bytes, document: Any, signature: ModelSignature) -> Any:
@@ -52,13 +62,11 @@ def outcome(read: Any, text: bytes, document: Any, signature: ModelSignature) ->
 def check_the_same(text: bytes, blocks: tuple[int, ...] = (1, 2, 3, 7, 16)) -> int:
     """Returns how often it was read in slices."""
     times = 0
-    for read, of_infer in READERS:
+    for read, fill in READERS:
         for each in SIGNATURES:
             expected = outcome(read, text, None, each)
             for size in blocks:
-                document = at_once(
-                    parse_long_texts(text, lambda _: True, of_infer=of_infer, block_bytes=size)
-                )
+                document = at_once(or_error(parse_long_texts(text, lambda _: True, fill, size)))
                 if document is not None:
                     times += 1
                     assert outcome(read, text, document, each) == expected, (read, size)
@@ -167,10 +175,10 @@ def test_what_there_is_no_room_for() -> None:
         {"inputs": [item([CODED], **ENCODED)]},
     ):
         text = json.dumps(document).encode()
-        assert at_once(parse_long_texts(text, lambda _: True, of_infer=True, block_bytes=8)) is not None
-        assert at_once(parse_long_texts(text, lambda _: False, of_infer=True, block_bytes=8)) is None
+        assert at_once(parse_long_texts(text, lambda _: True, READERS[0][1], 16)) is not None
+        assert at_once(parse_long_texts(text, lambda _: False, READERS[0][1], 16)) is None
 
 
 def test_what_is_not_mostly_long_texts_is_left_to_others() -> None:
     numbers = json.dumps({"inputs": [item([1] * SLICE_BYTES), item([CODED])]}).encode()
-    assert at_once(parse_long_texts(numbers, lambda _: True, of_infer=True, block_bytes=64)) is None
+    assert at_once(parse_long_texts(numbers, lambda _: True, READERS[0][1], 64)) is None

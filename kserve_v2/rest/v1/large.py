@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.rest.broken_json import BrokenError, or_error
 from kserve_v2.rest.codec import Body
 from kserve_v2.rest.json_tensor import Numbers, types_of
 from kserve_v2.rest.json_text import parse_json
@@ -46,53 +47,62 @@ def values(document: Any) -> Iterable[tuple[dict[str, Any], str]]:
 
 
 def parse_values(body: Body, room: Room, slice_bytes: int = SLICE_BYTES) -> Slices[Any]:
-    """The document in a body, with Numbers or Columns in the place of large lists. None where it is to be read in one
-    go; see `large_json.parse_large`.
+    """The document in a body, with Numbers or Columns in the place of large lists, or the error if it is no JSON. None
+    where it is to be read in one go; see `large_json.parse_large`.
     """
     document = yield from parse_large(body, slice_bytes, room, values)
-    return document or (yield from _parse_rows(body, INSTANCES, room, slice_bytes))
+    return document or (yield from or_error(_parse_rows(body, INSTANCES, room, slice_bytes)))
 
 
 def parse_examples(body: Body, room: Room, slice_bytes: int = SLICE_BYTES) -> Slices[Any]:
-    """The document in a body, with Columns in the place of many examples. None where it is to be read in one go."""
-    return (yield from _parse_rows(body, EXAMPLES, room, slice_bytes))
+    """As `parse_values`, with Columns in the place of many examples."""
+    return (yield from or_error(_parse_rows(body, EXAMPLES, room, slice_bytes)))
 
 
 def _parse_rows(text: Body, member: str, room: Room, slice_bytes: int) -> Slices[Any]:
     if isinstance(text, memoryview):
         return None
     found = _FIRST_ROW[member].search(text, 0, _MOST_BEFORE)
-    end = text.rfind(b"]") + 1
-    if found is None or end - found.start(1) <= slice_bytes:
+    if found is None:
         return None
     begin, count, columns = found.start(1), 0, dict[str, _Column]()
+    # It may be cut off.
+    end = text.rfind(b"]", begin) + 1 or len(text) + 1
+    if end - begin <= slice_bytes:
+        return None
     whole = memoryview(text).toreadonly()[begin:end]
-    for piece in _pieces(text, begin + 1, end - 1, bytes(found[2]), slice_bytes):
+    for at, piece in _pieces(text, begin + 1, end - 1, bytes(found[2]), slice_bytes):
         rows = _rows(piece)
         columns = columns or {name: _Column(whole, 0, None, {}, [], name) for row in rows[:1] for name in row}
-        if not rows or any(row.keys() != columns.keys() for row in rows):
+        if not rows:
+            raise BrokenError(text, at, (text[: begin + 1], b"0," if count else b""))
+        if any(row.keys() != columns.keys() for row in rows):
             return None
         if not all(each.add([row[name] for row in rows], room) for name, each in columns.items()):
             return None
         count += len(rows)
         yield
     mark = secrets.token_hex(16)
-    rest = (text[:begin], b'"%b"' % mark.encode(), text[end:])
-    return put_back(rest, {mark: Columns(whole, columns, count)}, values)
+    before = (text[:begin], b'["%b"]' % mark.encode())
+    return put_back(text, end, before, {mark: Columns(whole, columns, count)}, values)
 
 
-def _pieces(text: bytes | bytearray, at: int, end: int, head: bytes, slice_bytes: int) -> Iterable[bytes]:
-    """The rows, cut at commas before rows that begin with `head`; nothing more, b"", where there is no such comma."""
+def _pieces(
+    text: bytes | bytearray, at: int, end: int, head: bytes, slice_bytes: int
+) -> Iterable[tuple[int, bytes]]:
+    """The rows, cut at commas before rows that begin with `head`, and where they begin; nothing more, b"", where there
+    is no such comma.
+    """
     while at < end:
         row = text.find(head, at + slice_bytes, at + _MOST_SLICES * slice_bytes)
         before = bytes(text[max(at, row - _MOST_BLANKS) : row]).rstrip() if row >= 0 else b","
         cut = end if row < 0 else row - 1
         if not before.endswith(b",") or (row < 0 and end - at > _MOST_SLICES * slice_bytes):
-            yield b""
+            yield at, b""
             return
         while row >= 0 and text[cut : cut + 1] != b",":
             cut -= 1
-        yield bytes(text[at:cut])
+        yield at, bytes(text[at:cut])
         at = cut + 1
 
 

@@ -14,7 +14,7 @@ from kserve_v2.rest.answers import send_answer
 from kserve_v2.rest.codec import EncodedResponse
 from kserve_v2.rest.endpoint import Call, Operation
 from kserve_v2.rest.infer import Answer, Prepared, Reader, Reading, answer, routed
-from kserve_v2.rest.json_text import parse_json
+from kserve_v2.rest.json_text import parsed
 from kserve_v2.rest.v1.answer import encode_predictions
 from kserve_v2.rest.v1.codec import Decoded, decode_predict
 from kserve_v2.rest.v1.examples import CLASSIFY, REGRESS, decode_examples, encode_results, output_of
@@ -62,7 +62,7 @@ class _Operation(Reading[Asked]):
     def document(self, call: Call, prepared: Prepared | None) -> Any:
         """The JSON of a body."""
         body, document, _ = self.plain(call, prepared)
-        return parse_json(body) if document is None else document
+        return parsed(body, document)
 
     def to_handler(
         self, call: Call, model: LoadedModel, prepared: Prepared | None, *, explain: bool = False
