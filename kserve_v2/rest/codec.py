@@ -132,6 +132,9 @@ def decode_request(
         raise InvalidArgumentError(
             "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
         )
+    inputs, outputs = document["inputs"], document.get("outputs")
+    if isinstance(inputs, list):
+        signature.check_counts(len(inputs), len(outputs) if isinstance(outputs, list) else 0)
     request = InferRequest(model_name, {}, model_version, string(document, "id", default=""))
     parameters = document.get("parameters")
     if parameters is not None:
@@ -139,8 +142,7 @@ def decode_request(
         response_format = ALL_BINARY if binary else ALL_JSON
     else:
         response_format = ALL_JSON
-    _decode_inputs(document["inputs"], memoryview(body)[json_length:], request, regions, texts)
-    outputs = document.get("outputs")
+    _decode_inputs(inputs, memoryview(body)[json_length:], request, regions, texts)
     if outputs is not None:
         named = _decode_outputs(outputs, request, regions)
         if named:

@@ -129,6 +129,7 @@ class ModelInfer:
         number of answers. Raises ServingError.
         """
         data, message, raw, typed = received
+        model.signature.check_counts(len(message.inputs), len(message.outputs))
         request, forms = decode_request(message, self._service.shared_memory, raw, typed)
         if model.signature.verbatim:
             request.packed = pack(message, context.metadata, stream=stream)

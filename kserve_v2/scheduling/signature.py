@@ -16,6 +16,9 @@ from kserve_v2.errors import InvalidArgumentError, request_prefix, shape_text
 from kserve_v2.messages import InferRequest, TensorMetadata
 from kserve_v2.tensors.datatypes import BY_CONFIG_ENUM, BY_DTYPE, Array, Datatype
 
+# To decode more tensors than this, and than a model has, would take long for nothing.
+_MANY_TENSORS = 256
+
 # How many names of inputs or outputs an error lists.
 _MAX_NAMES = 64
 
@@ -155,6 +158,19 @@ class ModelSignature:
         return tuple(
             TensorMetadata(tensor.name, tensor.datatype.name, batch + tensor.dims) for tensor in tensors
         )
+
+    def check_counts(self, inputs: int, outputs: int) -> None:
+        """Raise InvalidArgumentError for very many tensors, more than the model has, before they are decoded. What is
+        wrong with fewer, `check` says better.
+        """
+        if max(inputs, outputs) <= _MANY_TENSORS or self.verbatim:
+            return
+        for kind, got, most in (("inputs", inputs, self.inputs), ("outputs", outputs, self.outputs)):
+            if got > max(_MANY_TENSORS, len(most)):
+                raise InvalidArgumentError(
+                    f"expected at most {len(most)} {kind} but got {got} {kind} for model '{self.model_name}'. "
+                    f"The model has {kind[:-1]}(s) {_name_list(most)}"
+                )
 
     def check(self, request: InferRequest) -> tuple[int, Hashable]:
         """Check a request; returns its rows and its batch key: requests with equal keys can share a batch.

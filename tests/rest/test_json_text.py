@@ -183,3 +183,12 @@ def test_large_text_in_other_encodings() -> None:
     assert "UTF-16" in error_of(text.decode().encode("utf-16-le"))
     assert "UTF-16" in error_of(text.decode().encode("utf-16-be"))
     assert error_of(NUMBERS + b'"\xff"]}').startswith("invalid UTF-8")
+
+
+@pytest.mark.parametrize("member", ["inputs", "outputs"])
+def test_tensors_that_no_model_has_are_not_decoded(member: str) -> None:
+    """Nothing else is said of them, whatever they are."""
+    body = json.dumps({"inputs": [], member: [{"name": "x"}] * 1000}).encode()
+    assert infer_error(body, None).startswith(
+        f"expected at most {1 if member == 'inputs' else 0} {member} but got 1000"
+    )

@@ -158,6 +158,24 @@ def test_of_very_many_names_some_are_listed() -> None:
         model.check(InferRequest("m", inputs))
 
 
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "wrong"), [(257, 1, "inputs"), (1, 257, "outputs"), (10**6, 0, "inputs")]
+)
+def test_very_many_tensors_are_refused_before_they_are_decoded(inputs: int, outputs: int, wrong: str) -> None:
+    with pytest.raises(
+        InvalidArgumentError, match=rf"expected at most 2 {wrong} but got {max(inputs, outputs)} {wrong} for"
+    ):
+        TWO.check_counts(inputs, outputs)
+    TWO.check_counts(256, 256)
+
+
+def test_a_model_may_have_very_many_tensors() -> None:
+    config = ModelConfig(name="m")
+    for number in range(1000):
+        config.input.add(name=f"I{number}", data_type=TYPE_FP32, dims=[1])
+    ModelSignature(config).check_counts(1000, 0)
+
+
 def test_only_requests_that_fit_together_have_equal_keys() -> None:
     def key(**inputs: Array) -> object:
         return OPT.check(InferRequest("opt", inputs))[1]
