@@ -5,6 +5,7 @@ servers call them.
 import ast
 import difflib
 import inspect
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,22 @@ def advice_on(handler: type[Any]) -> Iterator[str]:
             for name in _METHODS[method]:
                 if inspect.isfunction(own.get(name)):
                     yield f"Model.{name} is not called by the server: did you mean {form}?"
+
+    if is_torch_module(handler) and not {"inputs", "outputs"} & own.keys():
+        yield f"{handler.__name__} is a torch module, and would be called with one dict of all inputs: {OF_TORCH_MODULES}"
+
+
+OF_TORCH_MODULES = (
+    "export it with torch.export.save, or make it in `load` of a handler's class, and call it in __call__ of that; a "
+    "program that has made it serves it with kserve_v2.serve(module, example=…)"
+)
+"""What to do with a network that is no handler."""
+
+
+def is_torch_module(thing: object) -> bool:
+    """Whether it is a class of torch's modules."""
+    nn = getattr(sys.modules.get("torch"), "nn", None)
+    return isinstance(thing, type) and nn is not None and issubclass(thing, nn.Module)
 
 
 def likely_call(handler: type[Any]) -> str:

@@ -14,6 +14,7 @@ from kserve_v2.handlers.declared import TensorType
 from kserve_v2.handlers.described import ATTRIBUTES, description_of
 from kserve_v2.handlers.model import Model
 
+from .advice import OF_TORCH_MODULES, is_torch_module
 from .annotations import REQUESTS, declaration_of
 
 USUAL_FILE = "model.py"
@@ -78,7 +79,12 @@ def _is_own(each: Any, module: object) -> bool:
 def _other_names(module: object) -> str:
     """What may have been meant."""
     names = [each.__name__ for each in _suitable_classes(module)]
-    return f", got {', '.join(names)}" if names else ""
+    if names:
+        return f", got {', '.join(names)}"
+    networks = [
+        each.__name__ for each in vars(module).values() if is_torch_module(each) and _is_own(each, module)
+    ]
+    return f", got the torch module {networks[0]}: {OF_TORCH_MODULES}" if networks else ""
 
 
 def _name(handler: Any) -> str:

@@ -111,6 +111,14 @@ def test_nothing_is_said_of_what_is_usual(loader: Any, caplog: pytest.LogCapture
             "expected a class named Model, or TritonPythonModel, got Digits",
         ),
         ("def Model(inputs):\n    return inputs\n", "expected a class named Model"),
+        (
+            "import torch\nclass Model(torch.nn.Linear): ...\n",
+            "model.py: Model is a torch module, and would be called with one dict of all inputs: export it with",
+        ),
+        (
+            "import torch\nclass Net(torch.nn.Module): ...\n",
+            "expected a class named Model, or TritonPythonModel, got the torch module Net: export it with torch.export.save",
+        ),
     ],
 )  # fmt: skip
 def test_what_cannot_be_served(loader: Any, code: str, text: str) -> None:

@@ -298,7 +298,10 @@ def _kind_of_flat(where: str, own: Sequence[str], found: Found, *, named: bool) 
 
 def _nothing_served(where: str, found: Found) -> str:
     if not found.files and not found.versions:
-        return f"has nothing in it that could be served; expected {_SERVED}"
+        return (
+            f"has nothing in it that could be served; expected {_SERVED}. A repository that is empty yet is given as "
+            f"--model-repository {where}"
+        )
     if advice := foreign_advice(found.files):
         return f"has no model's file; {advice}"
     if handlers := [name for name in found.files if name.endswith(".py") and not name.startswith("_")]:

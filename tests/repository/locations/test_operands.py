@@ -66,6 +66,7 @@ def test_what_is_served(where: str, found: Found, kind: Kind) -> None:
         ("cats.h5", FILE, "is a Keras model: convert it"),
         ("cats.txt", FILE, "cats.txt is no model's file; expected a repository"),
         ("empty", folder(), "empty/ has nothing in it that could be served"),
+        ("empty", folder(), "A repository that is empty yet is given as --model-repository empty"),
         ("both", folder("model.py", models=("a", "b")), "both could be one model, because it has model.py, or a"),
         ("both", folder("model.py", models=("a", "b")), "give --model-repository both or, for one model"),
         ("both", folder(versions=("1",), models=("a",)), "folders that are called like versions, 1, beside folders"),
