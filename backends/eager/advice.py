@@ -53,7 +53,8 @@ def advice_on(handler: type[Any]) -> Iterator[str]:
                     yield f"Model.{name} is not called by the server: did you mean {form}?"
 
     if is_torch_module(handler) and not {"inputs", "outputs"} & own.keys():
-        yield f"{handler.__name__} is a torch module, and would be called with one dict of all inputs: {OF_TORCH_MODULES}"
+        called = f"{handler.__name__} is a torch module, and would be called with one dict of all inputs"
+        yield f"{called}: {OF_TORCH_MODULES}"
 
 
 OF_TORCH_MODULES = (

@@ -131,6 +131,7 @@ def decode_request(
     if not isinstance(document, dict) or "inputs" not in document:
         raise InvalidArgumentError(
             "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
+            f"{_written_for(document, signature)}"
         )
     inputs, outputs = document["inputs"], document.get("outputs")
     if isinstance(inputs, list):
@@ -148,6 +149,16 @@ def decode_request(
         if named:
             request.requested_outputs, response_format = tuple(named), ResponseFormat(named)
     return request, response_format
+
+
+def _written_for(document: Any, signature: ModelSignature) -> str:
+    """Which operation takes what `infer` does not."""
+    if not isinstance(document, dict):
+        return ""
+    if "instances" in document:
+        return " (/v1/models/MODEL:predict takes instances)"
+    named = next((f"'{each}'" for each in document if each in signature.inputs), "")
+    return f" ({named} is an input: /v2/models/MODEL/generate takes inputs by their names)" if named else ""
 
 
 def _json_length(header: bytes, body_length: int) -> int:

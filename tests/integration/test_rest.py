@@ -3,6 +3,7 @@ tests/wire.
 """
 
 import json
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -96,3 +97,21 @@ def test_a_number_that_is_too_big_for_a_double(server: RunningServer, datatype: 
     response = post_text(server, f"id_{datatype.lower()}", one_element(datatype, "9" * digits))
     assert response.status_code == 400
     assert "too big" in error_of(response)
+
+
+@pytest.mark.parametrize(
+    ("document", "hint"),
+    [
+        ({}, ""),
+        ({"text": "hello"}, ""),
+        ({"IN": [1]}, " ('IN' is an input: /v2/models/MODEL/generate takes inputs by their names)"),
+        ({"instances": [[1]]}, " (/v1/models/MODEL:predict takes instances)"),
+        ([], ""),
+    ],
+    ids=["nothing", "something else", "by name", "of v1", "no object"],
+)
+def test_what_is_for_another_operation(server: RunningServer, document: Any, hint: str) -> None:
+    response = server.post("/v2/models/bat/infer", json=document)
+    assert response.status_code == 400
+    said = "Unable to parse 'inputs': attempt to access non-existing object member 'inputs'"
+    assert error_of(response) == f"{said}{hint}"
