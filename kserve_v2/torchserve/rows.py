@@ -115,6 +115,7 @@ def usual_request(
     headers: Mapping[str, str],
     request_id: str,
     model_name: str,
+    model_version: str = "",
     *,
     decode: bool,
 ) -> InferRequest:
@@ -126,7 +127,7 @@ def usual_request(
         packed["decode"] = False
     array = np.empty((1, 1), np.object_)
     array[0, 0] = body
-    return InferRequest(model_name, {INPUT: array}, "", request_id, packed=packed)
+    return InferRequest(model_name, {INPUT: array}, model_version, request_id, packed=packed)
 
 
 def answer_of(response: InferResponse) -> Answer | Failure:

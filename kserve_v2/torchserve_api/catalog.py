@@ -17,6 +17,11 @@ from kserve_v2.torchserve_api.errors import (
 from kserve_v2.torchserve_api.places import Place
 from kserve_v2.torchserve_api.precedence import Served
 
+OUR_VERSION = "1"
+"""Of the model of ours that a version of TorchServe's is. It is asked for by this as well: requests to its name alone
+may be answered by the default version.
+"""
+
 
 @dataclass(slots=True)
 class Registration:

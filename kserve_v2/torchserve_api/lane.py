@@ -28,7 +28,7 @@ from kserve_v2.torchserve.rows import usual_answer, usual_request
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Reply, of_answer, of_error, sendable
 from kserve_v2.torchserve_api.answering import head as head_of
 from kserve_v2.torchserve_api.app import Rules, told_unasked, too_large
-from kserve_v2.torchserve_api.catalog import Catalog, Registration
+from kserve_v2.torchserve_api.catalog import OUR_VERSION, Catalog, Registration
 from kserve_v2.torchserve_api.errors import TorchServeError, no_worker
 from kserve_v2.torchserve_api.http_rows import FORMS
 from kserve_v2.torchserve_api.inference_calls import headers_of
@@ -99,7 +99,7 @@ class Models:
         """Whether a version is ready for requests, and gives one answer to each."""
         try:
             found = self.catalog.find(name, version)
-            return found.workers > 0 and not self.service.acquire(found.key).decoupled
+            return found.workers > 0 and not self.service.acquire(found.key, OUR_VERSION).decoupled
         except (TorchServeError, ServingError):
             return False
 
@@ -166,12 +166,12 @@ class PredictionLane:
     ) -> Parts | Asked:
         if not found.workers:
             raise no_worker(found.name)
-        model = self._service.acquire(found.key)
+        model = self._service.acquire(found.key, OUR_VERSION)
         if model.decoupled:
             # Since its head has come, the model was loaded with another configuration.
             raise no_worker(found.name)
         request = usual_request(
-            bytes(body), head.content_type, head.told, request_id, found.key, decode=self._decode
+            bytes(body), head.content_type, head.told, request_id, found.key, OUR_VERSION, decode=self._decode
         )
         asked = Prediction(self._service.check(model, request), request, found, head.version)
         answered = asked.model.submit(request, asked)

@@ -10,7 +10,7 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.torchserve.rows import Field, Row
 from kserve_v2.torchserve_api.answering import Reply, of_json, of_status
 from kserve_v2.torchserve_api.app import Answering, Asked
-from kserve_v2.torchserve_api.catalog import Registration
+from kserve_v2.torchserve_api.catalog import OUR_VERSION, Registration
 from kserve_v2.torchserve_api.describe import described, with_metadata
 from kserve_v2.torchserve_api.descriptions import model_description
 from kserve_v2.torchserve_api.errors import bad_request, model_not_found, not_found
@@ -197,7 +197,7 @@ class ManagementCalls:
         found = self._registry.find(name)
         if self._model(found) is None:
             raise model_not_found(name)
-        return of_json({"name": name, "ready": self._service.model_ready(found.key)})
+        return of_json({"name": name, "ready": self._service.model_ready(found.key, OUR_VERSION)})
 
     async def _describe_api(self, asked: Asked) -> Reply:
         return of_json(model_description(self._registry.find(asked.route.name).name, Api.MANAGEMENT))

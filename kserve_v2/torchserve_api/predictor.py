@@ -13,7 +13,7 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.scheduling.failures import known
 from kserve_v2.scheduling.replies import infer, stream
 from kserve_v2.torchserve.rows import Answer, Failure, Row, answer_of, failure_of, request_of
-from kserve_v2.torchserve_api.catalog import Registration
+from kserve_v2.torchserve_api.catalog import OUR_VERSION, Registration
 from kserve_v2.torchserve_api.counters import Counters
 from kserve_v2.torchserve_api.errors import TorchServeError, no_worker
 from kserve_v2.torchserve_api.registry import Registry
@@ -78,8 +78,8 @@ class Predictor:
         size = sum(len(field.value) for field in row.fields)
         while True:
             try:
-                model = self._service.acquire(found.key)
-                request = request_of(row, found.key)
+                model = self._service.acquire(found.key, OUR_VERSION)
+                request = request_of(row, found.key, OUR_VERSION)
                 return self._service.check(model, request), request
             except NotLoadedError as error:
                 missing = error.model_name

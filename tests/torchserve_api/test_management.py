@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import numpy as np
 import pytest
 import tritonclient.grpc as grpcclient
 
+from kserve_v2._generated import torchserve_inference_pb2 as pb
 from tests.integration.support import wait_until
 from tests.torchserve_api.conftest import ANSWERED, Server
 from tests.torchserve_api.support import mar
@@ -220,6 +222,39 @@ def v2_answers(server: Server, name: str, version: str = "") -> set[str]:
         body.set_data_from_numpy(np.array([[b"x"]], object))
         over_grpc = client.infer(name, [body], version).as_numpy("prediction").item().decode()
     return {answer.json()["outputs"][0]["data"][0], over_grpc}
+
+
+def predictions(server: Server, name: str, version: str) -> set[str]:
+    """What TorchServe's clients are answered: over HTTP with a body and with a form, and over gRPC."""
+    path = f"/predictions/{name}{f'/{version}' if version else ''}"
+    answers = [server.inference.post(path, content=b"x"), server.inference.post(path, files={"body": b"x"})]
+    assert [each.status_code for each in answers] == [200, 200]
+    with grpc.insecure_channel(server.running.urls["TorchServe gRPC inference"]) as channel:
+        predict = channel.unary_unary(
+            "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions",
+            pb.PredictionsRequest.SerializeToString,
+            pb.PredictionResponse.FromString,
+        )
+        over_grpc = predict(
+            pb.PredictionsRequest(model_name=name, model_version=version, input={"body": b"x"})
+        )
+    return {*(each.text for each in answers), over_grpc.prediction.decode()}
+
+
+def test_each_version_answers_those_that_name_it_whichever_is_the_default(server: Server) -> None:
+    first, second = {'{\n  "body": "x"\n}'}, {"again"}
+    workers = {"initial_workers": 1, "synchronous": "true"}
+    assert server.register("echo.mar", model_name="e", **workers).status_code == 200
+    assert server.register("echo2.mar", model_name="e", handler="handler:again", **workers).status_code == 200
+    for default, answers in (("1.0", first), ("2.0", second), ("1.0", first), ("2.0", second)):
+        assert status(server, "PUT", f"/models/e/{default}/set-default")[0] == 200
+        assert predictions(server, "e", "") == answers
+        assert (predictions(server, "e", "1.0"), predictions(server, "e", "2.0")) == (first, second)
+    # Nor does the default version answer for one that has no workers.
+    assert status(server, "PUT", "/models/e/1.0", min_worker=0, synchronous="true")[0] == 200
+    assert server.inference.post("/predictions/e/1.0", content=b"x").status_code == 503
+    assert predictions(server, "e", "2.0") == second
+    assert server.running.get("/v2/models/e@2.0/stats").json()["model_stats"][0]["inference_count"] > 0
 
 
 def test_the_default_version_answers_v2_clients_that_name_none(server: Server) -> None:
