@@ -33,7 +33,7 @@ from kserve_v2.rest.json_tensor import (
     encode_json_data,
     with_literals,
 )
-from kserve_v2.rest.json_text import check_depth, json_text, leading_object_bytes, parse_unusual_json
+from kserve_v2.rest.json_text import leading_object_bytes, parse_json
 from kserve_v2.rest.large_json import BASE64_TEXTS, TEXTS, Gaps, is_large, written
 from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
@@ -115,17 +115,11 @@ def decode_request(
     json_length = len(body) if header_length is None else _json_length(header_length, len(body))
     if json_length == 0:
         return decode_raw_request(body, signature, model_version), ALL_BINARY
-    model_name = signature.model_name
     if document is None:
-        text = json_text(body, json_length)
         try:
-            document = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            try:
-                document = parse_unusual_json(bytes(text), error)
-            except InvalidArgumentError as found:
-                raise _explained(found, body, header_length) from None
-        check_depth(document, text)
+            document = parse_json(body, json_length)
+        except InvalidArgumentError as error:
+            raise _explained(error, body, header_length) from None
     elif isinstance(document, InvalidArgumentError):
         raise _explained(document, body, header_length)
     if not isinstance(document, dict) or "inputs" not in document:
@@ -136,13 +130,10 @@ def decode_request(
     inputs, outputs = document["inputs"], document.get("outputs")
     if isinstance(inputs, list):
         signature.check_counts(len(inputs), len(outputs) if isinstance(outputs, list) else 0)
-    request = InferRequest(model_name, {}, model_version, string(document, "id", default=""))
+    request = InferRequest(signature.model_name, {}, model_version, string(document, "id", default=""))
     parameters = document.get("parameters")
-    if parameters is not None:
-        binary = decode_parameters(parameters, request)
-        response_format = ALL_BINARY if binary else ALL_JSON
-    else:
-        response_format = ALL_JSON
+    binary = parameters is not None and decode_parameters(parameters, request)
+    response_format = ALL_BINARY if binary else ALL_JSON
     _decode_inputs(inputs, memoryview(body)[json_length:], request, regions, texts)
     if outputs is not None:
         named = _decode_outputs(outputs, request, regions)

@@ -1,7 +1,7 @@
 """A request in the fast lane that takes more than one step; see `fast_lane`."""
 
 import asyncio
-from typing import Protocol
+from collections.abc import Callable
 
 from kserve_v2.errors import ServingError, UnfinishedError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
@@ -15,14 +15,6 @@ from kserve_v2.scheduling.replies import Outcome
 from kserve_v2.scheduling.slices import LARGE_BYTES
 
 
-class Connection(Protocol):
-    """What a call needs of the connection that it came by."""
-
-    def fast_answer(self, call: "FastCall", parts: Parts) -> None:
-        """Send an answer, whole: the call is over."""
-        ...
-
-
 class FastCall:
     """One request in the fast lane that is not answered at once: its body comes in parts, or it is waited for.
 
@@ -30,21 +22,22 @@ class FastCall:
     """
 
     __slots__ = (
-        "_access", "_asked", "_connection", "_lane", "_parts", "_ready", "_refusal", "_share", "disconnected", "head",
+        "_access", "_answer", "_asked", "_lane", "_parts", "_ready", "_refusal", "_share", "disconnected", "head",
         "keep_alive", "missing_bytes", "response_complete", "response_started",
     )  # fmt: skip
 
     # uvicorn sets it; nothing waits for it.
     message_event = asyncio.Event()
 
-    def __init__(self, lane: Lane, connection: Connection, head: InferHead) -> None:
+    def __init__(self, lane: Lane, answer: Callable[["FastCall", Parts], None], head: InferHead) -> None:
+        """`answer` sends an answer, whole: with that the call is over."""
         self.response_started = self.response_complete = False
         self.disconnected = False
         self.keep_alive = head.keep_alive
         self.head = head
         self.missing_bytes = head.body_bytes
         self._lane = lane
-        self._connection = connection
+        self._answer = answer
         self._parts: list[Body] = []
         # Of the bytes in flight: what has come of the body.
         self._share = Share(lane.inflight)
@@ -143,7 +136,7 @@ class FastCall:
 
     def _send(self, parts: Parts) -> None:
         self._end()
-        self._connection.fast_answer(self, parts)
+        self._answer(self, parts)
 
     def _end(self) -> None:
         self.response_started = self.response_complete = True

@@ -103,7 +103,7 @@ class FastConnection:
 
     def _begin(self, head: InferHead, *, complete: bool = True) -> FastCall:
         self.reads = not complete
-        call = self._call = self.call(self._lane, self, head)
+        call = self._call = self.call(self._lane, self.fast_answer, head)
         self._owner.begun(call, complete=complete)
         return call
 

@@ -43,7 +43,8 @@ def parse_json(body: bytes | bytearray | memoryview, length: int | None = None) 
 
     NaN and infinities are accepted as bare literals. Raises InvalidArgumentError that says where it fails.
     """
-    text = json_text(body, length)
+    whole = length is None or length == len(body)
+    text = body if whole and not isinstance(body, memoryview) else bytes(memoryview(body)[:length])
     try:
         document = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -67,12 +68,6 @@ def parse_object(body: bytes | bytearray | memoryview, document: Any = None) -> 
     if not isinstance(document, dict):
         raise InvalidArgumentError("attempt to get members for non-object: the body must be a JSON object")
     return document
-
-
-def json_text(body: bytes | bytearray | memoryview, length: int | None = None) -> bytes | bytearray:
-    """The start of `body`, of `length` bytes or as long as the body."""
-    whole = length is None or length == len(body)
-    return body if whole and not isinstance(body, memoryview) else bytes(memoryview(body)[:length])
 
 
 def check_depth(document: Any, text: bytes | bytearray) -> None:

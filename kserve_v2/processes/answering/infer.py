@@ -44,7 +44,7 @@ class InferAnswering:
         if found is not None and not isinstance(found, Asked):
             link.answer(number, found)
             return
-        call.fast = FastCall(lane, call, head)
+        call.fast = FastCall(lane, call.send, head)
         if found is None:
             # It counts as in flight while it waits for its turns: the link has counted it while it came.
             call.fast.add_body(body)
@@ -70,7 +70,7 @@ class InferAnswering:
 
 
 class _Call(Party):
-    """A request that is under way. To the fast lane it is a connection."""
+    """A request that is under way."""
 
     __slots__ = ("_link", "_number", "fast")
 
@@ -80,7 +80,7 @@ class _Call(Party):
         self._link = link
         self._number = number
 
-    def fast_answer(self, call: FastCall, parts: Parts) -> None:
+    def send(self, call: FastCall, parts: Parts) -> None:
         """The answer is there."""
         self._link.answer(self._number, parts)
 
