@@ -36,10 +36,18 @@ def any_answer(status: int, headers: Sequence[tuple[bytes, bytes]], body: Parts)
     return (b"".join(lines), *body)
 
 
-def last_answer(parts: Parts) -> Parts:
+class LastParts(tuple[bytes | memoryview, ...]):
+    """An answer behind which the connection is closed. Its head says so."""
+
+    __slots__ = ()
+
+
+def last_answer(parts: Parts) -> LastParts:
     """An answer that says that the connection is closed behind it."""
+    if isinstance(parts, LastParts):
+        return parts
     found = _END.search(parts[0])
     assert found is not None  # noqa: S101 - where its head ends
     text = memoryview(parts[0])
     rest = filter(len, (text[found.end() :], *parts[1:]))
-    return (bytes(text[: found.start()]) + _CLOSE, *rest)
+    return LastParts((bytes(text[: found.start()]) + _CLOSE, *rest))

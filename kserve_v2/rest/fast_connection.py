@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from kserve_v2.errors import ServingError
-from kserve_v2.net.answer_text import Parts, last_answer
+from kserve_v2.net.answer_text import LastParts, Parts, last_answer
 from kserve_v2.net.read_in_place import LARGE_BYTES, ReadWhole
 from kserve_v2.net.write_in_turns import TURN_BYTES, WriteInTurns
 from kserve_v2.rest.fast_call import FastCall
@@ -96,7 +96,7 @@ class FastConnection:
         elif is_large(found):
             self.fast_answer(self._begin(head), found)
         elif len(data) > end or lane.together.is_first():
-            self._write(found, keep_alive=head.keep_alive)
+            self._write(found if head.keep_alive else last_answer(found))
         else:
             self._begin(head).answer_at_end(lane.together, found)
         return data[end:]
@@ -154,15 +154,17 @@ class FastConnection:
         self._call = None
         if call.disconnected or self._transport.is_closing():
             self._owner.ended(call)
-        elif is_large(parts):
+            return
+        if not call.keep_alive:
+            parts = last_answer(parts)
+        if is_large(parts):
             # What comes behind the request waits for its turn until then.
             call.response_started, call.response_complete = True, False
-            parts = parts if call.keep_alive else self._as_last(parts)
             self._sending = WriteInTurns(self._transport, parts, partial(self._sent, call, parts))
             self._sending.begin()
         else:
             self._owner.ended(call)
-            self._write(parts, keep_alive=call.keep_alive)
+            self._write(parts)
 
     def _sent(self, call: FastCall, parts: Parts) -> None:
         """All of a large answer has been handed over."""
@@ -170,24 +172,14 @@ class FastConnection:
         call.response_complete = True
         self._owner.ended(call)
         # Meanwhile the server may have begun to exit.
-        self._end_answer(last=self._is_last(parts, keep_alive=call.keep_alive))
+        self._end_answer(last=isinstance(parts, LastParts) or not call.keep_alive)
 
-    def _write(self, parts: Parts, *, keep_alive: bool) -> None:
-        if not keep_alive:
-            parts = self._as_last(parts)
+    def _write(self, parts: Parts) -> None:
         if len(parts) == 1:
             self._transport.write(parts[0])
         else:
             self._transport.writelines(parts)
-        self._end_answer(last=self._is_last(parts, keep_alive=keep_alive))
-
-    def _as_last(self, parts: Parts) -> Parts:
-        """An answer that says that the connection is closed behind it."""
-        return last_answer(parts)
-
-    def _is_last(self, parts: Parts, *, keep_alive: bool) -> bool:
-        """Whether the connection is closed behind an answer."""
-        return not keep_alive
+        self._end_answer(last=isinstance(parts, LastParts))
 
     def _end_answer(self, *, last: bool) -> None:
         if last:

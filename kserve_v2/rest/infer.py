@@ -97,18 +97,18 @@ def decode(
     elif b"content-encoding" in headers:
         body = decompress(body, headers[b"content-encoding"], max_request_bytes)
     header_length, regions = headers.get(b"inference-header-content-length"), service.shared_memory
-    if model.signature.verbatim:
-        found = decode_verbatim(body, header_length, head.all_headers, model.signature, version, regions)
-        if streams:
-            found[0].packed = {**(found[0].packed or {}), "stream": True}
-        if model.splits:
-            model = service.route(model, found[0], head.all_headers)
-        return Asked(model, *found, headers.get(b"accept-encoding"))
-    found = decode_request(body, header_length, model.signature, version, regions, document, texts)
+
+    def read(model: LoadedModel) -> tuple[InferRequest, ResponseFormat]:
+        if model.signature.verbatim:
+            asked = (body, header_length, model.signature, version, regions)
+            return decode_verbatim(*asked, headers=head.all_headers, streams=streams)
+        return decode_request(body, header_length, model.signature, version, regions, document, texts)
+
+    found = read(model)
     if model.splits:
         # What the body says decides. It is read again as the version that answers has it.
         model = service.route(model, found[0], head.all_headers)
-        found = decode_request(body, header_length, model.signature, version, regions, document, texts)
+        found = read(model)
     return Asked(model, *found, headers.get(b"accept-encoding"))
 
 

@@ -34,15 +34,19 @@ _OWN_HEADERS = OWN_HEADERS | {"content-encoding"}
 def decode_verbatim(
     body: Body,
     header_length: bytes | None,
-    all_headers: Headers,
     signature: ModelSignature,
     version: str,
     regions: SharedMemoryRegions,
+    *,
+    headers: Headers,
+    streams: bool,
 ) -> tuple[InferRequest, ResponseFormat]:
-    """The request of a body, which is not looked at unless tensors follow its JSON. Arguments and errors as those of
-    `codec.decode_request`.
+    """The request of a body, which is not looked at unless tensors follow its JSON. `headers`: all that it has.
+    `streams`: see `infer.decode`. Other arguments and errors as those of `codec.decode_request`.
     """
-    packed: dict[str, Any] = {"headers": headers_by_name(all_headers)}
+    packed: dict[str, Any] = {"headers": headers_by_name(headers)}
+    if streams:
+        packed["stream"] = True
     if header_length is None:
         request = InferRequest(signature.model_name, {BODY: body_tensor(body)}, version)
         response_format = ALL_JSON

@@ -13,7 +13,7 @@ from kserve_v2.errors import NotLoadedError, ResourceExhaustedError, ServingErro
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.log import Access, access_log_enabled
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.net.answer_text import JOIN_BYTES, Parts, any_answer
+from kserve_v2.net.answer_text import JOIN_BYTES, LastParts, Parts, any_answer
 from kserve_v2.net.multipart import media_type
 from kserve_v2.net.read_in_place import LARGE_BYTES
 from kserve_v2.net.together import Together
@@ -35,12 +35,6 @@ from kserve_v2.torchserve_api.inference_calls import headers_of
 from kserve_v2.torchserve_api.predictor import answer_in, told
 from kserve_v2.torchserve_api.request_ids import new_request_id
 from kserve_v2.torchserve_api.routes import Api, Call, route
-
-
-class LastParts(tuple[bytes | memoryview, ...]):
-    """An answer after which the connection is closed."""
-
-    __slots__ = ()
 
 
 class PredictionHead(InferHead):
@@ -254,9 +248,3 @@ class PredictionConnection(FastConnection):
     """The predictions of one connection."""
 
     call = PredictionCall
-
-    def _as_last(self, parts: Parts) -> Parts:
-        return parts if isinstance(parts, LastParts) else super()._as_last(parts)
-
-    def _is_last(self, parts: Parts, *, keep_alive: bool) -> bool:
-        return isinstance(parts, LastParts) or super()._is_last(parts, keep_alive=keep_alive)
