@@ -23,9 +23,9 @@ _CLOSE = b"\r\nconnection: close\r\n\r\n"
 
 def usual_answer(body: Parts, json_bytes: int) -> Parts:
     """The usual answer: status 200, and JSON; if not all of it is that, tensors behind so many bytes."""
-    size = sum(map(len, body))
+    size = sum(map(len, body)) if len(body) > 1 else len(body[0])
     head = _BINARY_HEAD % (json_bytes, size) if json_bytes else _PLAIN_HEAD % size
-    return (b"".join((head, *body)),) if size <= JOIN_BYTES else (head, *body)
+    return (head + b"".join(body),) if size <= JOIN_BYTES else (head, *body)
 
 
 def any_answer(status: int, headers: Sequence[tuple[bytes, bytes]], body: Parts) -> Parts:

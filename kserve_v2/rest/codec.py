@@ -366,7 +366,7 @@ def encode_response(
         entry: dict[str, Any] = {"name": name, "datatype": BY_DTYPE[array.dtype].name, "shape": array.shape}
         if output_format.binary:
             pieces = (yield from written_raw(array)) if has_many_texts(array) else (encode_raw_tensor(array),)
-            size = sum(map(len, pieces))
+            size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
             entry["parameters"] = {"binary_data_size": size}
             if size:
                 binary += pieces
