@@ -111,7 +111,11 @@ class Output:
         if (
             stream.state is State.HALF_CLOSED_REMOTE
             and stream.queue is None
-            and size <= self.room
+            and not self._table_update
+            and not self.paused
+            and self._turn_bytes < _TURN_BYTES
+            and size <= self.max_frame_bytes
+            and size <= self.window
             and size <= stream.send_window
         ):
             # The same as the three calls below, in one step.
