@@ -29,6 +29,7 @@ Values = dict[str, tuple[str, list[int], list[int]]]
 """Inputs: datatype, shape and data by name."""
 
 FRAME_BYTES = 16_384
+PIECE_BYTES, PIECES = 55_000, 5
 PADDING = 900_000
 """Of a message that fills more than one read of the home's, and no more than a stream's window."""
 
@@ -189,9 +190,13 @@ def test_what_a_worker_has_read_is_answered_though_the_home_had_not_seen_it(
         # What the home has to read first when it goes on: by then it has heard that it is to end.
         large = [workers_own(running, "ModelInfer", stack) for _ in range(4)]
         asked = {way: workers_own(running, way, stack) for way in WAYS}
-        begun = workers_own(running, "generate", stack)
+        begun, pieces = (workers_own(running, "generate", stack) for _ in range(2))
         assert isinstance(begun, Rest)
+        assert isinstance(pieces, Rest)
         request = begun.request("at_home", IN)
+        # There is room at the home for less than that: the end of it is still in the worker.
+        padded = {**IN, "padding": ("BYTES", [1], PIECES * PIECE_BYTES * "x")}  # type: ignore[dict-item]
+        in_pieces = pieces.request("at_home", padded)
         os.kill(home, signal.SIGSTOP)
         try:
             begun.socket.sendall(request[:-1])
@@ -199,6 +204,9 @@ def test_what_a_worker_has_read_is_answered_though_the_home_had_not_seen_it(
                 assert isinstance(each, Grpc)
                 each.send("at_home", IN, PADDING)
             wait_until(lambda: all(all_is_read(each.socket) for each in large))
+            for at in range(0, len(in_pieces), PIECE_BYTES):
+                pieces.socket.sendall(in_pieces[at : at + PIECE_BYTES])
+                wait_until(lambda: all_is_read(pieces.socket))
             for each in asked.values():
                 each.send("at_home", IN)
             wait_until(lambda: all(all_is_read(each.socket) for each in [begun, *asked.values()]))
@@ -206,6 +214,8 @@ def test_what_a_worker_has_read_is_answered_though_the_home_had_not_seen_it(
         finally:
             os.kill(home, signal.SIGCONT)
         assert [each.answer()[0] for each in large] == [True] * len(large)
+        answer = pieces.answer()
+        assert answer[0], answer
         answers = {way: each.answer() for way, each in asked.items()}
         assert {way: good for way, (good, _) in answers.items()} == dict.fromkeys(WAYS, True), answers
         # What is whole only now has come too late, as all that comes from now on.
