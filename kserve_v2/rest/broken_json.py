@@ -17,19 +17,28 @@ from kserve_v2.scheduling.slices import SLICE_BYTES, Slices
 # So much of what follows is looked at. Where it is cut off, nothing may be wrong near that.
 _TAIL_BYTES = SLICE_BYTES
 _NEAR_END = 64
+_LITERAL_BYTES = 8
 
 
 class BrokenError(Exception):
     """A large text seems to be no JSON."""
 
     def __init__(
-        self, text: bytes | bytearray, at: int, before: Iterable[bytes | bytearray | memoryview] = ()
+        self,
+        text: bytes | bytearray,
+        at: int,
+        before: Iterable[bytes | bytearray | memoryview] = (),
+        *,
+        only_texts: bool = False,
     ) -> None:
-        """What stands before the place `at` is right, and `before` stands for it."""
+        """What stands before the place `at` is right, and `before` stands for it. `only_texts`: where it differs, these
+        are texts.
+        """
         super().__init__(at)
         self.text = text
         self.at = at
         self.before = b"".join(before)
+        self.only_texts = only_texts
 
 
 def list_may_follow(before: Iterable[bytes | memoryview]) -> bool:
@@ -46,13 +55,14 @@ def or_error(slices: Slices[Any]) -> Slices[Any]:
     try:
         return (yield from slices)
     except BrokenError as broken:
-        return (yield from _error(broken.text, broken.at, broken.before))
+        return (yield from _error(broken))
 
 
-def _error(text: bytes | bytearray, at: int, before: bytes) -> Slices[InvalidArgumentError | None]:
+def _error(broken: BrokenError) -> Slices[InvalidArgumentError | None]:
+    text, at = broken.text, broken.at
     end = at + _TAIL_BYTES
     tail = text[at:end].decode(errors="ignore").encode()
-    error = _error_in(before + tail)
+    error = _error_in(broken.before + tail)
     if error is None or not is_plainly_none(text, error):
         return None
     ahead = len(error.doc) - len(tail.decode())
@@ -63,6 +73,11 @@ def _error(text: bytes | bytearray, at: int, before: bytes) -> Slices[InvalidArg
     others = yield from _characters(text, at, len(text))
     if right is None or others is None:
         return None
+    for begin in range(0, 0 if broken.only_texts else at, SLICE_BYTES):
+        # Of the whole, orjson would say that such a literal is wrong.
+        if LITERALS.search(text, begin, min(at, begin + SLICE_BYTES + _LITERAL_BYTES)):
+            return None
+        yield
     return unparsable(f"{error.msg} at {right + error.pos - ahead}")
 
 
@@ -75,7 +90,7 @@ def _error_in(text: bytes) -> orjson.JSONDecodeError | None:
 
 
 def _characters(text: bytes | bytearray, begin: int, end: int) -> Slices[int | None]:
-    """How many there are in a part of a text; None if it is not UTF-8, or has perhaps one of the literals."""
+    """How many there are in a part of a text; None if it is not UTF-8."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     count = 0
     for at in range(begin, end, SLICE_BYTES):
@@ -83,8 +98,6 @@ def _characters(text: bytes | bytearray, begin: int, end: int) -> Slices[int | N
         try:
             count += len(decoder.decode(text[at:upto], upto == end))
         except UnicodeDecodeError:
-            return None
-        if LITERALS.search(text, at, upto + 8):
             return None
         yield
     return count

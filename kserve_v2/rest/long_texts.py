@@ -53,7 +53,7 @@ def parse_long_texts(
     try:
         document = orjson.loads(without)
     except orjson.JSONDecodeError:
-        raise BrokenError(text, at, rest) from None
+        raise BrokenError(text, at, rest, only_texts=True) from None
     if type(document) is not dict or not (yield from fill(document, found, room)) or found:
         return None
     check_depth(document, without)
@@ -77,7 +77,7 @@ def _cut_out(
         while text[end : end + 1] != b'"':
             looked_at = _IN_TEXT.match(text, end, end + SLICE_BYTES)
             if looked_at is None or looked_at.end() == end:
-                raise BrokenError(text, end, (*rest, view[copied : begin + 1]))
+                raise BrokenError(text, end, (*rest, view[copied : begin + 1]), only_texts=True)
             end = looked_at.end()
             if end - begin > SLICE_BYTES:
                 yield
