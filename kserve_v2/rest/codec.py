@@ -362,7 +362,8 @@ def encode_response(
         output_format = response_format.named.get(name, response_format.default)
         array = whole
         if output_format.classification:
-            array = classify(whole, output_format.classification, labels.get(name, ()), batched=batched)
+            count = output_format.classification
+            array = yield from classify(whole, count, labels.get(name, ()), batched=batched)
         entry: dict[str, Any] = {"name": name, "datatype": BY_DTYPE[array.dtype].name, "shape": array.shape}
         if output_format.binary:
             pieces = (yield from written_raw(array)) if has_many_texts(array) else (encode_raw_tensor(array),)

@@ -4,6 +4,7 @@ The bytes are those of `codec.encode_response`, which encodes all other answers.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from kserve_v2._generated import grpc_service_pb2 as pb
@@ -14,6 +15,7 @@ from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.codec import COPIED_BYTES, OutputForms, encode_response
 from kserve_v2.scheduling.slices import Slices
+from kserve_v2.tensors.classification import classify
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, Array
 from kserve_v2.tensors.raw import encode_raw_tensor
 
@@ -39,7 +41,9 @@ def is_long(response: InferResponse, forms: OutputForms) -> bool:
     """Whether to write an answer takes many slices."""
     # Each answer is asked: a generator, or a call for each output, would cost three times as much.
     for name, array in response.outputs.items():
-        if array.size > SLICE_ELEMENTS and is_large(array) and name not in forms:
+        if array.size > SLICE_ELEMENTS and (
+            isinstance(forms.get(name), int) or (is_large(array) and name not in forms)
+        ):
             return True
     return False
 
@@ -87,7 +91,11 @@ class AnswerEncoder(KnownAnswers[None, _Frame]):
         """As `encode`, of an answer that `is_long`."""
         written: dict[str, list[bytes]] = {}
         for name, array in response.outputs.items():
-            if name not in forms and is_large(array):
+            if isinstance(count := forms.get(name), int):
+                classes = yield from classify(array, count, labels.get(name, ()), batched=batched)
+                response = replace(response, outputs={**response.outputs, name: classes})
+                forms = {each: form for each, form in forms.items() if each != name}
+            elif name not in forms and is_large(array):
                 written[name] = yield from written_raw(array)
         return encode_response(response, forms, labels, batched=batched, written=written)
 

@@ -21,6 +21,7 @@ from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.received import RawContents
 from kserve_v2.rpc.shared_memory import region_part
+from kserve_v2.scheduling.slices import at_once
 from kserve_v2.scheduling.verbatim import take_said
 from kserve_v2.tensors.announced import AnnouncedInput, named_twice, unknown_datatype
 from kserve_v2.tensors.classification import classify
@@ -292,7 +293,7 @@ def encode_response(
         form = forms.get(name)
         array = whole
         if isinstance(form, int):
-            array = classify(whole, form, labels.get(name, ()), batched=batched)
+            array = at_once(classify(whole, form, labels.get(name, ()), batched=batched))
         # Field by field: keyword arguments cost twice the time.
         output = message.outputs.add()
         output.name = name

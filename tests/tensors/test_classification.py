@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.tensors.classification import classify
+from kserve_v2.scheduling.slices import at_once
+from kserve_v2.tensors.classification import SLICE_VALUES, classify
 from kserve_v2.tensors.datatypes import Array
 
 LABELS = ("cat", "", "bird")
@@ -30,7 +31,7 @@ LABELS = ("cat", "", "bird")
     ],
 )
 def test_classes(array: Array, count: int, batched: bool, expected: list[object]) -> None:
-    classes = classify(array, count, LABELS, batched=batched)
+    classes = at_once(classify(array, count, LABELS, batched=batched))
     assert np.vectorize(bytes.decode)(classes).tolist() == expected
 
 
@@ -39,4 +40,23 @@ def test_what_has_no_order_is_refused(array: Array) -> None:
     with pytest.raises(
         InvalidArgumentError, match="class result not available for output due to unsupported type"
     ):
-        classify(array, 1, (), batched=True)
+        at_once(classify(array, 1, (), batched=True))
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int16, np.uint8])
+@pytest.mark.parametrize("count", [1, 7, 100])
+def test_classes_of_very_many_values(kind: type, count: int) -> None:
+    """They are found in slices; many values are equal, and the first ones come first."""
+    values = np.random.default_rng(3).integers(0, 200, 3 * SLICE_VALUES + 5).astype(kind)
+    slices = classify(values, count, (), batched=False)
+    assert next(slices, "slices") is None
+    found = [int(text.split(b":")[1]) for text in at_once(slices)]
+    assert found == sorted(range(values.size), key=lambda index: (-int(values[index]), index))[:count]
+
+
+def test_classes_of_very_many_rows() -> None:
+    values = np.random.default_rng(4).random((300, 1000), np.float32)
+    slices = classify(values, 2, (), batched=True)
+    assert sum(1 for _ in slices) > 10
+    found = at_once(classify(values, 2, (), batched=True))
+    assert [int(row[0].split(b":")[1]) for row in found] == values.argmax(axis=1).tolist()
