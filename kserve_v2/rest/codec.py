@@ -29,7 +29,7 @@ from kserve_v2.rest.base64_tensor import (
 from kserve_v2.rest.file_kinds import kind_of_file
 from kserve_v2.rest.json_tensor import (
     decode_json_data,
-    decode_plain_numbers,
+    decode_plain_input,
     encode_json_data,
     with_literals,
 )
@@ -201,50 +201,34 @@ def _decode_inputs(
         raise InvalidArgumentError("Unable to parse 'inputs': attempt to access JSON non-array as array")
     offset = 0
     for item in inputs:
-        if _decode_plain_input(item, request):
+        plain = decode_plain_input(item)
+        if plain is not None and item["name"] not in request.inputs:
+            request.inputs[item["name"]] = plain
             continue
         source = _data_source(item)
         announced = _announced_input(item, request)
         if source == "data":
-            request.inputs[announced.name] = decode_json_data(announced, item["data"])
-            continue
-        if source == BASE64:
-            request.inputs[announced.name] = decode_base64_data(announced, item["data"])
-            continue
-        if source == "shared_memory_region":
+            array = decode_json_data(announced, item["data"])
+        elif source == BASE64:
+            array = decode_base64_data(announced, item["data"])
+        elif source == "shared_memory_region":
             part = _region_part(item["parameters"], announced.name, regions)
-            request.inputs[announced.name] = decode_raw_tensor(announced, part.read())
-            continue
-        size = unsigned(item["parameters"]["binary_data_size"], "binary_data_size")
-        missing = offset + size - len(binary)
-        if missing > 0:
-            raise InvalidArgumentError(
-                f"unexpected size for input '{announced.name}', expecting {missing} additional bytes "
-                f"for model '{request.model_name}'"
-            )
-        read = texts.get((offset, size)) if announced.datatype is BYTES else None
-        request.inputs[announced.name] = (
-            decode_raw_tensor(announced, binary[offset : offset + size])
-            if read is None
-            else read.tensor(announced)
-        )
-        offset += size
+            array = decode_raw_tensor(announced, part.read())
+        else:
+            size = unsigned(item["parameters"]["binary_data_size"], "binary_data_size")
+            missing = offset + size - len(binary)
+            if missing > 0:
+                raise InvalidArgumentError(
+                    f"unexpected size for input '{announced.name}', expecting {missing} additional bytes "
+                    f"for model '{request.model_name}'"
+                )
+            read = texts.get((offset, size)) if announced.datatype is BYTES else None
+            data = binary[offset : offset + size]
+            array = decode_raw_tensor(announced, data) if read is None else read.tensor(announced)
+            offset += size
+        request.inputs[announced.name] = array
     if offset != len(binary):
         raise InvalidArgumentError(f"unexpected additional input data for model '{request.model_name}'")
-
-
-def _decode_plain_input(item: Any, request: InferRequest) -> bool:
-    """Add an input of the most usual form. False for any other, right or wrong."""
-    if type(item) is not dict or "parameters" in item:
-        return False
-    name = item.get("name")
-    if type(name) is not str or name in request.inputs:
-        return False
-    array = decode_plain_numbers(item.get("data"), item.get("datatype"), item.get("shape"))
-    if array is None:
-        return False
-    request.inputs[name] = array
-    return True
 
 
 def _announced_input(item: Mapping[str, Any], request: InferRequest) -> AnnouncedInput:

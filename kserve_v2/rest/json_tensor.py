@@ -162,18 +162,20 @@ def _cast(piece: Array, datatype: Datatype) -> Array:
         return (piece.astype(np.float64) if datatype is FP32 else piece).astype(datatype.dtype)
 
 
-def decode_plain_numbers(data: Any, datatype: Any, shape: Any) -> Array | None:
-    """The usual case in one go: a flat list of numbers, as many as a proper shape has. `datatype` is its name.
+def decode_plain_input(item: Any) -> Array | None:
+    """The usual case in one go: an input with a name, without parameters, whose data is a flat list of numbers, as many
+    as a proper shape has.
 
     None for everything else, right or wrong: `decode_json_data` takes a closer look, and finds the words for
     what is wrong.
     """
-    if type(datatype) is not str or type(data) is not list or type(shape) is not list:
+    if type(item) is not dict or "parameters" in item or type(item.get("name")) is not str:
+        return None
+    data, datatype, shape = item.get("data"), item.get("datatype"), item.get("shape")
+    plain = _PLAIN.get(datatype) if type(datatype) is str else None
+    if plain is None or type(data) is not list or type(shape) is not list:
         return None
     if not _INTEGERS.issuperset(map(type, shape)) or (shape and min(shape) < 0):
-        return None
-    plain = _PLAIN.get(datatype)
-    if plain is None:
         return None
     dtype, types = plain
     try:
