@@ -274,8 +274,11 @@ def test_what_hangs_apart_while_it_is_loaded_goes_with_the_unload(
     assert server.post("/v2/repository/models/stuck/unload").status_code == 200
     assert "it was unloaded meanwhile" in error_of(call.result())
     wait_until(lambda: not Path(f"/proc/{process}").exists())
+    wait_until(lambda: "not loaded: stuck version 1, which nobody wants any more\n" in server.log)
     assert server.stop() == 0
     assert "Traceback" not in server.log
+    # Nothing is wrong with it.
+    assert "failed to load" not in server.log
 
 
 @pytest.mark.parametrize("unloading", [False, True])

@@ -556,7 +556,8 @@ class ManagedModel:
         record.failed(reason_text(error))
         if record.no_room and self._was_evicted:
             record.reason = f"{EVICTED}; {record.reason}"
-        if isinstance(error, GivenUpError):
+        if isinstance(error, GivenUpError) or (record.given_up and isinstance(error, UnavailableError)):
+            # A process of its own is ended, too.
             logger.info("not loaded: %s version %d, which nobody wants any more", self.name, record.version)
         elif record.no_room:
             log_no_room(self.name, record, self._told_of_no_room)
