@@ -84,7 +84,7 @@ def form_of(
         for place in places:
             gaps.append(_gap(place, position, text, request))
             position = place.end
-    except (ValueError, IndexError, RecursionError):
+    except (ValueError, LookupError, RecursionError):
         # It is in a dialect that orjson does not take.
         return None
     last = text[position:]
