@@ -110,7 +110,8 @@ def _escaped(size: int) -> Iterator[tuple[str, Request]]:
         value = b'{"b64":%b}' % text if coded else text
         form = b',"parameters":{"content_type":"base64"}' if coded else b""
         item = b'{"name":"X","datatype":"BYTES","shape":[1],"data":[%b]%b}' % (text, form)
-        yield f"infer: {what}", Request("/v2/models/texts-short/infer", b'{"inputs":[%b]}' % item)
+        wanted = b',"outputs":[{"name":"YX"%b}]' % form
+        yield f"infer: {what}", Request("/v2/models/texts-short/infer", b'{"inputs":[%b]%b}' % (item, wanted))
         yield f"generate: {what}", Request("/v2/models/texts-short/generate", b'{"X":[%b]}' % value)
         yield f"generate: {what}, alone", Request("/v2/models/texts-short/generate", b'{"X":%b}' % value)
         instances = b'{"instances":[%b]}' % value
