@@ -116,7 +116,7 @@ def given_values(view: ModelView, wanted: TensorView, wishes: Wishes) -> Array:
         raise BenchUsageError(f"{where}: no {wanted.datatype.name}: {error}") from None
     rank = len(wanted.shape)
     if array.ndim == 0 and rank:
-        array = array.reshape([1] * rank)
+        array = array.reshape([1] * (rank - 1 if view.batches else rank))
     if view.batches and array.ndim == rank - 1:
         array = np.repeat(array[None], wishes.batch, axis=0)
     fits = array.ndim == rank and all(

@@ -100,7 +100,7 @@ def test_given_values_are_sent_as_they_are(tmp_path: Path) -> None:
     found = {each.name: each.array.tolist() for each in document.inputs}
     assert found["x"] == [[0, 1, 2, 3]] * 2  # one row, which is sent as often as --batch says
     assert found["ids"] == [[1, 2], [3, 4]]
-    assert found["text"] == [[b"\xff\xd8"]]
+    assert found["text"] == [[b"\xff\xd8"]] * 2  # and so is one value
     assert found["flag"] == [[True], [False]]
 
 

@@ -484,7 +484,7 @@ def test_a_sequence_ends_through_the_ensemble_that_its_model_takes_along(
     assert total(step(2)) == 3
     refused = step(1, "+", 8)
     assert refused.status_code == 503
-    assert "Server is stopping" in error_of(refused)
+    assert "only finishes the sequences it has begun" in error_of(refused)
     assert total(step(4, ".")) == 7
     for name in (model, inner, outer):
         wait_until(partial(repository.is_gone, name))

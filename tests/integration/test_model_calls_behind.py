@@ -222,7 +222,7 @@ class TestSequences:
         # What is about to go finishes its sequences.
         assert server.post(f"{path}/unload").status_code == 200
         # It begins none, once what was under way when it was unloaded is over.
-        wait_until(lambda: "Server is stopping" in str(ask(1, 33, start=True, end=True)))
+        wait_until(lambda: "only finishes the sequences" in str(ask(1, 33, start=True, end=True)))
         assert ask(2, 31, end=True) == 7
         assert ask(2, 32, end=True) == 400
 

@@ -190,7 +190,8 @@ def test_a_label_that_there_is_not(server: RunningServer) -> None:
         server.get("/v1/models/m/labels/PRDO/metadata"),
     ):
         assert (v1.status_code, error_of(v1)) == (404, text)
-    assert server.post(f"{path('2a')}/infer", json=JSON_BODY).status_code == 404
+    # Versions are numbers, and labels begin with a letter.
+    assert server.post(f"{path('2a')}/infer", json=JSON_BODY).status_code == 400
 
 
 def test_a_label_whose_version_has_gone(explicit: ExplicitServer, server: RunningServer) -> None:

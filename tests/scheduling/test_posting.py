@@ -454,6 +454,15 @@ class Pair:
                 echo.answer()
         await asyncio.gather(*asked)
 
+    async def finish(self, asked: Sequence["asyncio.Task[InferResponse]"]) -> None:
+        """Answer what they have, and what comes then."""
+        while not all(task.done() for task in asked):
+            for echo in self.echoes:
+                for _ in range(len(echo.posted) - echo.collected):
+                    echo.answer()
+            await asyncio.sleep(0)
+        await asyncio.gather(*asked)
+
     async def settle(self, target: QueueTarget, took_ns: int, rounds: int = 40) -> None:
         """Until it is known of both how long an execution takes. They have the CPU in turns."""
         for _ in range(rounds):
@@ -511,13 +520,14 @@ def test_while_many_wait_an_instance_knows_what_is_next(
 
     async def test(pair: Pair, target: QueueTarget) -> None:
         await pair.settle(target, took_ns // 2)
-        asked = await pair.ask(target, count, *shares)
-        while not all(task.done() for task in asked):
-            for echo in pair.echoes:
-                for _ in range(len(echo.posted) - echo.collected):
-                    echo.answer()
-            await asyncio.sleep(0)
-        await asyncio.gather(*asked)
+        await pair.finish(await pair.ask(target, count, *shares))
+
+    Pair().run(test)
+
+
+def test_nothing_waits_in_a_process_of_which_nothing_is_known() -> None:
+    async def test(pair: Pair, target: QueueTarget) -> None:
+        await pair.finish(await pair.ask(target, 10, 1, 1))
 
     Pair().run(test)
 

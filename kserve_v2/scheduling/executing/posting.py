@@ -81,9 +81,9 @@ class _Place:
         self.listening_to: int | None = None
         # How many of them are not on their way yet.
         self.unflushed = 0
-        # When the first one was begun, and what to expect.
+        # When the first one was begun, and what to expect, if that is known.
         self.since_ns = 0
-        self.took_ns = float(_AHEAD_NS)
+        self.took_ns: float | None = None
         # The same, with a CPU to itself; and how many executions have to be short until that is trusted.
         self.alone_ns = float(_AHEAD_NS)
         self.doubts = 0
@@ -95,6 +95,8 @@ class _Place:
         return 0 < len(self.posted) < self._most_posted(crowded=crowded) and not self.again
 
     def _most_posted(self, *, crowded: bool) -> int:
+        if self.took_ns is None:
+            return 1
         if self.took_ns < _AHEAD_NS:
             return MOST_SHORT_POSTED if self.is_short else MOST_POSTED
         return 2 if crowded and self.took_ns < _NEXT_NS else 1
@@ -117,7 +119,8 @@ class _Place:
         that were busy have had together.
         """
         took_ns = self.since_ns - since_ns
-        self.took_ns = smoothed(self.took_ns, took_ns // answered)
+        expected_ns = float(_AHEAD_NS) if self.took_ns is None else self.took_ns
+        self.took_ns = smoothed(expected_ns, took_ns // answered)
         self.alone_ns = smoothed(self.alone_ns, took_ns * min(cpus, self.crowd) // (self.crowd * answered))
         self.doubts = _SHORT_AGAIN if took_ns > _STALL_NS else max(self.doubts - answered, 0)
 
