@@ -412,13 +412,17 @@ def test_calls_that_fail_leave_nothing_behind(served: Served) -> None:
         assert wire.answer(1)["grpc-status"] == "5"
         gc.collect()
         gc.disable()
+        # What others leave, who are in this process, too, they do not leave each time.
+        left = []
         try:
-            for stream_id in range(3, 603, 2):
-                wire.call(stream_id, framed(b"fail"), Ppath=b"/test/Recalled")
-                assert wire.answer(stream_id)["grpc-status"] == "5"
-            assert gc.collect() < 300
+            for first in range(3, 603, 200):
+                for stream_id in range(first, first + 200, 2):
+                    wire.call(stream_id, framed(b"fail"), Ppath=b"/test/Recalled")
+                    assert wire.answer(stream_id)["grpc-status"] == "5"
+                left.append(gc.collect())
         finally:
             gc.enable()
+        assert min(left) < 100, left
 
 
 def wire_stream(wire: Wire) -> int:
