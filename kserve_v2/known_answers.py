@@ -14,8 +14,6 @@ from kserve_v2.messages import InferResponse, is_one_memory
 from kserve_v2.tensors.datatypes import Array
 
 T = TypeVar("T")
-How = TypeVar("How")
-"""What else than the response says how it is written."""
 
 Key = tuple[object, ...]
 """All that what is in common depends on."""
@@ -29,13 +27,13 @@ MAX_REMEMBERED_BYTES = 4 * 1024 * 1024
 _SMALL_BYTES = 64 * 1024
 
 
-class KnownAnswers(Generic[How, T]):
+class KnownAnswers(Generic[T]):
     """What the answers of one front end have in common. A subclass says what that is, and how answers are written."""
 
     def __init__(self) -> None:
         self._known: Remembered[Key, T] = Remembered(MAX_REMEMBERED_BYTES)
 
-    def common(self, response: InferResponse, how: How) -> tuple[T, int] | None:
+    def common(self, response: InferResponse) -> tuple[T, int] | None:
         """What an answer has in common with others, and about how many bytes that takes; None if that is not simple."""
         raise NotImplementedError
 
@@ -43,23 +41,23 @@ class KnownAnswers(Generic[How, T]):
         """An answer by way of that; None where that gives none."""
         raise NotImplementedError
 
-    def expected(self, response: InferResponse, how: How) -> Parts:
+    def expected(self, response: InferResponse) -> Parts:
         """The answer by way of the codec."""
         raise NotImplementedError
 
-    def find(self, key: Key, response: InferResponse, how: How) -> Parts | None:
+    def find(self, key: Key, response: InferResponse) -> Parts | None:
         """An answer that is known. None for one that is for the codec: such a one is noted, at its second time."""
         common = self._known[key]
-        return self._note(key, response, how) if common is None else self.written(common, response)
+        return self._note(key, response) if common is None else self.written(common, response)
 
-    def _note(self, key: Key, response: InferResponse, how: How) -> Parts | None:
-        made = self.common(response, how) if self._known.is_seen_again(key) else None
+    def _note(self, key: Key, response: InferResponse) -> Parts | None:
+        made = self.common(response) if self._known.is_seen_again(key) else None
         if made is None:
             return None
         self._known.keep(key, *made)
         # What is too large is not kept.
         written = self.written(made[0], response) if key in self._known else None
-        if written is None or not same_parts(written, self.expected(response, how)):
+        if written is None or not same_parts(written, self.expected(response)):
             self._known.forget(key)
             return None
         return written

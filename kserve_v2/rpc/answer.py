@@ -48,7 +48,7 @@ def is_long(response: InferResponse, forms: OutputForms) -> bool:
     return False
 
 
-class AnswerEncoder(KnownAnswers[None, _Frame]):
+class AnswerEncoder(KnownAnswers[_Frame]):
     """Encodes the answers of one server."""
 
     def encode(
@@ -65,7 +65,7 @@ class AnswerEncoder(KnownAnswers[None, _Frame]):
         key: list[object] = [response.model_name, response.model_version]
         for name, array in response.outputs.items():
             key += (name, array.dtype.num, array.shape)
-        return self.find(tuple(key), response, None) or self.expected(response, None)
+        return self.find(tuple(key), response) or self.expected(response)
 
     def written(self, common: _Frame, response: InferResponse) -> Parts:
         parts: list[bytes | memoryview] = [common.model]
@@ -77,7 +77,7 @@ class AnswerEncoder(KnownAnswers[None, _Frame]):
             parts += (raw_head, array.tobytes() if small else encode_raw_tensor(array))
         return parts
 
-    def expected(self, response: InferResponse, how: None) -> Parts:
+    def expected(self, response: InferResponse) -> Parts:
         return encode_response(response, {}, {}, batched=False)
 
     def encode_in_slices(
@@ -99,7 +99,7 @@ class AnswerEncoder(KnownAnswers[None, _Frame]):
                 written[name] = yield from written_raw(array)
         return encode_response(response, forms, labels, batched=batched, written=written)
 
-    def common(self, response: InferResponse, how: None) -> tuple[_Frame, int] | None:
+    def common(self, response: InferResponse) -> tuple[_Frame, int] | None:
         """The frame of an answer, and its size. Strings have none: how long they are differs."""
         outputs = response.outputs
         if any(array.dtype == BYTES.dtype for array in outputs.values()):

@@ -14,6 +14,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory import large_texts
 from kserve_v2.memory.inflight import tensor_bytes
 from kserve_v2.memory.large_texts import Gathered, content_bytes_of, is_large, parts_of, read_raw, written_raw
+from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BYTES
 from kserve_v2.tensors.strings import decode_bytes_tensor, encode_bytes_tensor, flat_bytes
@@ -23,14 +24,6 @@ ELEMENTS = st.one_of(
     st.just(b""),
     st.sampled_from([b"\xff\xfe", "é".encode(), b"x" * 65_532, b"x" * 65_533, b"y" * 70_000, b"z" * 200_000]),
 )
-
-
-def in_one_go(slices: Any) -> Any:
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            return end.value
 
 
 def any_room(_: int) -> bool:
@@ -85,7 +78,7 @@ def test_what_is_read_in_slices(
     expected = by_the_book(announced, data)
     for kind in (bytes, memoryview):
         whole = outcome(lambda: decode_bytes_tensor(announced, kind(data)))  # noqa: B023
-        texts = in_one_go(read_raw(memoryview(data), any_room))
+        texts = at_once(read_raw(memoryview(data), any_room))
         assert outcome(lambda: texts.tensor(announced)) == whole  # noqa: B023
         if isinstance(expected, list):
             assert [*chain.from_iterable(whole[1])] == expected
@@ -102,7 +95,7 @@ def test_what_is_written_in_slices(elements: list[bytes], transposed: bool) -> N
     if transposed and len(elements) % 2 == 0:
         array = array.reshape(-1, 2).T
     expected = encode_bytes_tensor(array.reshape(-1))
-    assert b"".join(in_one_go(written_raw(array))) == expected
+    assert b"".join(at_once(written_raw(array))) == expected
     assert [*chain.from_iterable(parts_of(array))] == array.reshape(-1).tolist()
 
 
@@ -121,12 +114,12 @@ def test_without_room_nothing_is_read() -> None:
         return len(asked) <= most
 
     most = 1000
-    assert in_one_go(read_raw(memoryview(data), room)) is not None
+    assert at_once(read_raw(memoryview(data), room)) is not None
     # Its bytes, the objects that have them, and where these are.
     assert sum(asked) == 50_000 * (4 + 40 + 16)
     for most in range(len(asked)):
         asked.clear()
-        assert in_one_go(read_raw(memoryview(data), room)) is None
+        assert at_once(read_raw(memoryview(data), room)) is None
         assert len(asked) == most + 1
 
 
@@ -134,7 +127,7 @@ def read(count: int) -> Any:
     gathered = Gathered()
     for start in range(0, count, 1000):
         gathered.add([b"element %d" % number for number in range(start, start + 1000)])
-    return in_one_go(gathered.in_one())
+    return at_once(gathered.in_one())
 
 
 def test_how_many_bytes_are_in_it_is_known_as_long_as_it_is_there() -> None:
@@ -146,12 +139,12 @@ def test_how_many_bytes_are_in_it_is_known_as_long_as_it_is_there() -> None:
     assert tensor_bytes({"x": array[5:7]}) == 2 * 8 + 2 * 40 + sum(map(len, array[5:7].tolist()))
     other = flat_bytes([b"a"] * 10_000)
     assert content_bytes_of(other) is None
-    in_one_go(written_raw(other))
+    at_once(written_raw(other))
     # It may be its model's, which may change it.
     assert content_bytes_of(other) is None
     assert len(large_texts._known) == 2
-    in_one_go(written_raw(other))
-    in_one_go(written_raw(array))
+    at_once(written_raw(other))
+    at_once(written_raw(array))
     assert len(large_texts._known) == 2
     del array, other
     assert not large_texts._known

@@ -23,6 +23,7 @@ from kserve_v2.rest.codec import (
 )
 from kserve_v2.rest.json_tensor import JSON_DTYPES
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, DATATYPES, FP16, Array
+from tests.slices import counted
 
 NAMES = st.text(max_size=5)
 
@@ -31,13 +32,7 @@ def encoded(
     response: InferResponse, response_format: ResponseFormat = ALL_JSON
 ) -> tuple[int, EncodedResponse]:
     """How many slices there are before the last one, and the answer."""
-    slices, count = encode_response(response, response_format, {}, batched=True), 0
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            return count, end.value
-        count += 1
+    return counted(encode_response(response, response_format, {}, batched=True))
 
 
 def divided(found: EncodedResponse) -> tuple[bytes, bytes]:

@@ -24,20 +24,10 @@ from kserve_v2.rest.infer import Infer
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slicer, Slices
 from kserve_v2.server import Server
 from kserve_v2.settings.settings import Settings
+from tests.slices import counted
 
 PLAIN = b" " * 3_000_000
 BODY = gzip.compress(PLAIN)
-
-
-def counted(slices: Slices[Any]) -> tuple[int, Any]:
-    """How many slices there are before the last one, and the result."""
-    count = 0
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            return count, end.value
-        count += 1
 
 
 def test_without_room_the_rest_is_decompressed_in_one_go() -> None:

@@ -18,6 +18,7 @@ from kserve_v2.rpc.large import receive_large
 from kserve_v2.rpc.received import Received, receive
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, any_room, at_once
 from kserve_v2.tensors.strings import encode_bytes_tensor
+from tests.slices import counted
 
 REGIONS = SharedMemoryRegions(enabled=False)
 # Enough for a tensor to be large, in elements of many sizes.
@@ -172,14 +173,7 @@ def test_usual_ones_are_read_in_slices(is_typed: bool) -> None:
     data += b"" if is_typed else field(7, encode_bytes_tensor(LARGE))
     slices = receive_large(memoryview(data), any_room)
     assert not isinstance(slices, Received)
-    number = 0
-    while True:
-        try:
-            next(slices)
-        except StopIteration as end:
-            received = end.value
-            break
-        number += 1
+    number, received = counted(slices)
     assert number > len(LARGE) * 14 // (64 * 1024)
     assert received.message.ByteSize() < 100
     request, _ = decode_request(received.message, REGIONS, received.raw, received.typed)
