@@ -130,9 +130,13 @@ def read(count: int) -> Any:
     return at_once(gathered.in_one())
 
 
-def test_how_many_bytes_are_in_it_is_known_as_long_as_it_is_there() -> None:
-    # Other tests may have arrays that are there still.
-    others = set(large_texts._known)
+@pytest.fixture
+def others() -> set[int]:
+    """Of which arrays it is known already: other tests may have some still."""
+    return set(large_texts._known)
+
+
+def test_how_many_bytes_are_in_it_is_known_as_long_as_it_is_there(others: set[int]) -> None:
     array = read(10_000)
     size = sum(map(len, array.tolist()))
     assert content_bytes_of(array) == content_bytes_of(array.reshape(-1, 2)) == size
@@ -171,7 +175,7 @@ class Loop(asyncio.SelectorEventLoop):
 
 
 @pytest.mark.parametrize("elsewhere", [False, True])
-def test_its_elements_are_freed_in_turns_of_the_loop(elsewhere: bool) -> None:
+def test_its_elements_are_freed_in_turns_of_the_loop(others: set[int], elsewhere: bool) -> None:
     """Whichever thread lets it go."""
 
     async def main() -> None:
@@ -227,7 +231,7 @@ def test_what_somebody_keeps_is_not_freed() -> None:
     asyncio.run(main())
 
 
-def test_it_may_outlive_its_loop() -> None:
+def test_it_may_outlive_its_loop(others: set[int]) -> None:
     async def main() -> Any:
         return read(20_000)
 
