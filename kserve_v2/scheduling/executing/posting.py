@@ -17,7 +17,7 @@ import numpy as np
 from kserve_v2.backend import ExecutionLostError, has_fresh_outputs
 from kserve_v2.scheduling.executing.execution import BatchExecution, Execution
 from kserve_v2.scheduling.executing.post_runner import Job, Lost, PostRunner, Revive, retried
-from kserve_v2.scheduling.executing.quickness import smoothed
+from kserve_v2.scheduling.executing.quickness import STALL_NS, smoothed
 from kserve_v2.scheduling.feed import Batch
 from kserve_v2.scheduling.pending import Pending
 from kserve_v2.scheduling.queueing.policy import WaitUntil
@@ -49,9 +49,12 @@ _SHORT_NS = 200_000
 # If there is no answer for so long, others execute what comes.
 _LATE_NS = 4_000_000
 
-# An instance whose executions took so long once is not trusted to be soon done with any until so many were short.
-_STALL_NS = 10_000_000
-_SHORT_AGAIN = 1000
+# What is posted behind an execution that stalls (see `STALL_NS`) waits for it, whoever is free. So nothing is posted
+# ahead any more until so many executions have not stalled, and twice as many each time that one has, up to a limit.
+# That is forgiven after so many times as many.
+_AGAIN = 1000
+_MOST_AGAIN = 2**16
+_FORGIVEN = 16
 
 
 class _Place:
@@ -61,6 +64,7 @@ class _Place:
         "again",
         "alone_ns",
         "crowd",
+        "distrust",
         "doubts",
         "instance",
         "listening_to",
@@ -84,9 +88,11 @@ class _Place:
         # When the first one was begun, and what to expect, if that is known.
         self.since_ns = 0
         self.took_ns: float | None = None
-        # The same, with a CPU to itself; and how many executions have to be short until that is trusted.
+        # The same, with a CPU to itself.
         self.alone_ns = float(_AHEAD_NS)
+        # How many executions must not stall until it is trusted, less than 0 if it is, and from the next stall on.
         self.doubts = 0
+        self.distrust = _AGAIN
         # How many were busy at a time, this one among them, since it was measured last.
         self.crowd = 1
 
@@ -95,7 +101,7 @@ class _Place:
         return 0 < len(self.posted) < self._most_posted(crowded=crowded) and not self.again
 
     def _most_posted(self, *, crowded: bool) -> int:
-        if self.took_ns is None:
+        if self.took_ns is None or self.doubts > 0:
             return 1
         if self.took_ns < _AHEAD_NS:
             return MOST_SHORT_POSTED if self.is_short else MOST_POSTED
@@ -104,7 +110,7 @@ class _Place:
     @property
     def is_short(self) -> bool:
         """Whether an execution takes as little as what the event loop does for it."""
-        return self.alone_ns < _SHORT_NS and not self.doubts
+        return self.alone_ns < _SHORT_NS and self.doubts <= 0
 
     def answered(self, now_ns: int) -> BatchExecution:
         """The first one has ended: the next one begins."""
@@ -122,7 +128,12 @@ class _Place:
         expected_ns = float(_AHEAD_NS) if self.took_ns is None else self.took_ns
         self.took_ns = smoothed(expected_ns, took_ns // answered)
         self.alone_ns = smoothed(self.alone_ns, took_ns * min(cpus, self.crowd) // (self.crowd * answered))
-        self.doubts = _SHORT_AGAIN if took_ns > _STALL_NS else max(self.doubts - answered, 0)
+        if took_ns > STALL_NS:
+            self.doubts, self.distrust = self.distrust, min(2 * self.distrust, _MOST_AGAIN)
+        else:
+            self.doubts -= answered
+            if self.doubts <= -_FORGIVEN * self.distrust:
+                self.doubts, self.distrust = 0, _AGAIN
 
 
 def _how_much(place: _Place) -> int:
