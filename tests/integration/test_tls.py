@@ -98,7 +98,7 @@ def refused(get: httpx.Client, url: str) -> bool:
 
 def test_the_urls_say_so(encrypted: Encrypted) -> None:
     assert encrypted.open.rest.startswith("https://")
-    assert any(re.match("API docs +https://", line) for line in encrypted.open.output)
+    wait_until(lambda: any(re.match("API docs +https://", line) for line in encrypted.open.output))
 
 
 def test_an_ordinary_client(encrypted: Encrypted) -> None:

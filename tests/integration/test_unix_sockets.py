@@ -13,7 +13,7 @@ import tritonclient.grpc as triton
 
 from tests.conftest import RunningServer, WriteModel, launch
 from tests.integration.handlers import identity
-from tests.integration.support import json_tensor
+from tests.integration.support import json_tensor, wait_until
 
 BODY = {"inputs": [json_tensor("IN", "FP32", [2], [1.0, 2.0])]}
 
@@ -55,7 +55,9 @@ def test_rest(served: tuple[RunningServer, Path]) -> None:
             assert (answer.json()["id"], answer.json()["outputs"][0]["data"]) == (str(number), [1.0, 2.0])
         assert client.post("/v2/models/m/generate", json={"IN": [1, 2]}).json()["OUT"] == [1.0, 2.0]
         assert client.post("/v2/models/nosuch/infer", json=BODY).status_code == 404
-    assert "model=m" in server.log or '"m"' in server.log
+    # A thread of its own writes the lines about requests.
+    wait_until(lambda: server.log.count("status=200") == 5 and server.log.count("status=404") == 1)
+    assert server.log.count(" protocol=rest model=m ") == 5
 
 
 def test_metrics(served: tuple[RunningServer, Path]) -> None:
@@ -74,7 +76,9 @@ def test_grpc(served: tuple[RunningServer, Path]) -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="apt-get install curl")
 def test_the_line_to_paste(served: tuple[RunningServer, Path]) -> None:
-    (line,) = [line for line in served[0].output if line.startswith("curl")]
+    server = served[0]
+    wait_until(lambda: any(line.startswith("curl") for line in server.output))
+    (line,) = [line for line in server.output if line.startswith("curl")]
     assert f"--unix-socket {served[1]}/http.sock http://localhost/v2/models/m/infer" in line
     done = subprocess.run(shlex.split(line), capture_output=True, timeout=60, check=True)
     assert b'"outputs":[{"name":"OUT"' in done.stdout

@@ -63,9 +63,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Iterat
 
 def pids(server: RunningServer) -> list[int]:
     """Of all its processes, the home's first, by its banner."""
-    found = re.search(r"^Processes +2: (\d+), (\d+)$", "".join(server.output), re.MULTILINE)
-    assert found is not None
-    return [int(found[1]), int(found[2])]
+    line = re.compile(r"^Processes +2: (\d+), (\d+)$", re.MULTILINE)
+    wait_until(lambda: line.search("".join(server.output)) is not None)
+    [found] = line.findall("".join(server.output))
+    return [int(pid) for pid in found]
 
 
 def where(client: httpx.Client, model: str) -> int:
