@@ -10,35 +10,34 @@ Clock = Callable[[], float]
 
 
 class Allowance:
-    """A token bucket: full at first, emptied by use, filled again by time and by `give`."""
+    """A token bucket: full at first, emptied by use, filled again by time and by what was earned."""
 
-    __slots__ = ("_clock", "_filled_at", "_left", "_rate")
+    __slots__ = ("_clock", "_earned", "_filled_at", "_left", "_rate")
 
     def __init__(self, rate: Rate, clock: Clock) -> None:
         self._rate = rate
         self._clock = clock
         self._left: float = rate.burst
         self._filled_at = clock()
+        self._earned = 0
 
-    def take(self, count: int = 1) -> bool:
-        """Use so many; False if there are not as many, and none is used."""
+    def take(self, count: int = 1, earned: int = 0) -> bool:
+        """Use so many; False if there are not as many, and none is used. `earned`: how many more were allowed so far,
+        beside those that time allows.
+        """
         if self._left < count:
             now = self._clock()
-            self._left += (now - self._filled_at) * self._rate.per_second
+            self._left += (now - self._filled_at) * self._rate.per_second + earned - self._earned
             self._left = min(self._left, self._rate.burst)
-            self._filled_at = now
+            self._filled_at, self._earned = now, earned
         if self._left < count:
             return False
         self._left -= count
         return True
 
-    def give(self, more: int = 1) -> None:
-        """Allow some more, up to what may happen at once."""
-        self._left = min(self._left + more, self._rate.burst)
-
-    def spend(self, what: str, count: int = 1) -> None:
+    def spend(self, what: str, count: int = 1, earned: int = 0) -> None:
         """As `take`; raises ConnectionFaultError if there are not as many."""
-        if not self.take(count):
+        if not self.take(count, earned):
             raise ConnectionFaultError(ErrorCode.ENHANCE_YOUR_CALM, f"too many {what}")
 
 
@@ -50,8 +49,6 @@ class Budget:
 
     def __init__(self, limits: Http2Limits, clock: Clock) -> None:
         self.answered = 0
-        self._answered_counted = 0
-        self._data_frames_counted = 0
         self._resets = Allowance(limits.resets, clock)
         self._overhead = Allowance(limits.overhead, clock)
         self.settings = Allowance(limits.settings, clock)
@@ -61,14 +58,8 @@ class Budget:
 
     def reset(self, how: str) -> None:
         """A stream ended without an answer; `how`, for the client: it was reset, refused or failed."""
-        if not self._resets.take():
-            self._resets.give(self.answered - self._answered_counted)
-            self._answered_counted = self.answered
-            self._resets.spend(f"streams {how}")
+        self._resets.spend(f"streams {how}", earned=self.answered)
 
     def overhead(self, data_frames: int) -> None:
         """A frame without use of its own. Two for each of the `data_frames` that were sent are what a client needs."""
-        if not self._overhead.take():
-            self._overhead.give(2 * (data_frames - self._data_frames_counted))
-            self._data_frames_counted = data_frames
-            self._overhead.spend("frames without use")
+        self._overhead.spend("frames without use", earned=2 * data_frames)

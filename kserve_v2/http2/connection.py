@@ -183,16 +183,17 @@ class Connection(Generic[Head]):
         """Count a frame's length, padding included, against the connection's window. It is given back at once: what
         holds a client back is the window of a stream.
         """
-        increment = self._window.pass_through(length)
-        if increment < 0:
+        window = self._window
+        if not window.receive(length):
             raise ConnectionFaultError(ErrorCode.FLOW_CONTROL_ERROR, "more data than the connection's window")
+        increment = window.consume(length)
         if increment:
             self.output.control(frames.window_update(0, increment))
 
     def _take_stream_window(self, stream: Stream, length: int) -> None:
         if stream.receive_window is None:
             stream.receive_window = ReceiveWindow(self._limits.stream_window_bytes)
-        if stream.receive_window.receive(length) is not None:
+        if not stream.receive_window.receive(length):
             self.table.fail(stream, ErrorCode.FLOW_CONTROL_ERROR)
 
     def _advance(self, stream_id: int, size: int, ends: bool) -> Stream | None:
@@ -216,9 +217,10 @@ class Connection(Generic[Head]):
 
     def place(self) -> memoryview | None:
         """Where what is missing of a DATA frame can be read to, or None: then `receive` gets it."""
-        stream = self.streams.get(self.reader.data_stream_id)
+        part = self.reader.data
+        stream = self.streams.get(part.stream_id) if part is not None and part.left else None
         place = None if stream is None else stream.place()
-        return None if place is None else place[: self.reader.missing_bytes]
+        return None if part is None or place is None else place[: part.left]
 
     def _data_on_closed(self, stream_id: int) -> None:
         self.table.check_not_idle(stream_id, "DATA")
@@ -245,14 +247,9 @@ class Connection(Generic[Head]):
         ):
             self.header_block(stream_id, block, ends=False)
             return False
-        head = self._blocks.remembered[block]
-        table.last_id = stream_id
+        head = self._read_head(stream_id, block)
         if head is None:
-            try:
-                head = self._blocks.read(block)
-            except StreamFaultError as error:
-                table.refuse(stream_id, error.code)
-                return False
+            return False
         response = self._owner.respond(stream_id, head, data, start, end)
         if response is None:
             self._begin(self._owner.make_stream(stream_id, head), ends=False)
@@ -266,6 +263,15 @@ class Connection(Generic[Head]):
         if update:
             self.window_update(stream_id, update)
         return True
+
+    def _read_head(self, stream_id: int, block: bytes) -> Head | None:
+        """What is asked on a new stream; None if that is no request, and refused."""
+        self.table.last_id = stream_id
+        try:
+            return self._blocks.request(block)
+        except StreamFaultError as error:
+            self.table.refuse(stream_id, error.code)
+            return None
 
     def _may_widen(self, word: int) -> bool:
         """Whether a WINDOW_UPDATE is right for a stream that has sent nothing."""
@@ -296,11 +302,8 @@ class Connection(Generic[Head]):
             self._blocks.skip(block)
             self.table.count_overhead()
             return
-        self.table.last_id = stream_id
-        try:
-            head = self._blocks.request(block)
-        except StreamFaultError as error:
-            self.table.refuse(stream_id, error.code)
+        head = self._read_head(stream_id, block)
+        if head is None:
             return
         if self.table.full:
             self.table.refuse(stream_id, ErrorCode.REFUSED_STREAM)

@@ -1,7 +1,5 @@
 """Flow control (RFC 9113, section 5.2) of what is received; `output` has that of what is sent."""
 
-from kserve_v2.http2.errors import ErrorCode
-
 
 class ReceiveWindow:
     """What a client may still send, on the connection or one stream. It is given leave to send more not for each
@@ -18,24 +16,10 @@ class ReceiveWindow:
     def __repr__(self) -> str:
         return f"<ReceiveWindow {self.left} of {self._size}, {self._due} due>"
 
-    def pass_through(self, size: int) -> int:
-        """`receive` and `consume` in one: what to announce, or -1 for a client that sends more than it may."""
-        left = self.left - size
-        due = self._due + size
-        if left < 0:
-            return -1
-        if due * 2 < self._size:
-            self.left = left
-            self._due = due
-            return 0
-        self.left = left + due
-        self._due = 0
-        return due
-
-    def receive(self, size: int) -> ErrorCode | None:
-        """Take `size` bytes off the window; the error of a client that sends more than it may."""
+    def receive(self, size: int) -> bool:
+        """Take `size` bytes off the window; False if the client has sent more than it may."""
         self.left -= size
-        return ErrorCode.FLOW_CONTROL_ERROR if self.left < 0 else None
+        return self.left >= 0
 
     def consume(self, size: int) -> int:
         """`size` bytes that were received are done with. Returns what to announce in a WINDOW_UPDATE, mostly 0."""

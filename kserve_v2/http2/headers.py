@@ -35,18 +35,15 @@ class HeaderBlocks(Generic[Head]):
             limits.header_table_bytes, limits.max_header_block_bytes, limits.max_header_fields
         )
         self._beginnings = Beginnings(self._decoder, read_head)
-        # The meaning of each known block, or None.
         self.remembered: Remembered[bytes, Head] = Remembered(_MAX_REMEMBERED_BYTES, _MAX_MARKS)
 
     def request(self, block: bytes) -> Head:
         """What the block of a request means. Raises ConnectionFaultError if it cannot be decoded, StreamFaultError if
         it is no request's.
         """
-        head = self.remembered[block]
-        return self.read(block) if head is None else head
-
-    def read(self, block: bytes) -> Head:
-        """As `request`, of a block that is not known."""
+        remembered = self.remembered[block]
+        if remembered is not None:
+            return remembered
         decoder = self._decoder
         changes = decoder.changes
         known = self._beginnings.of(block)
@@ -74,17 +71,17 @@ class HeaderBlocks(Generic[Head]):
 
     def skip(self, block: bytes) -> None:
         """Decode a block that nobody is interested in, for what it does to the table. Raises ConnectionFaultError."""
-        self._decode(block, NOTHING)
+        self._decode(block)
 
     def trailers(self, block: bytes) -> None:
         """Decode and check trailers, which nobody is interested in. Raises as `request`."""
-        if self._decode(block, NOTHING)[2]:
+        if self._decode(block)[2]:
             raise StreamFaultError(ErrorCode.PROTOCOL_ERROR, "these are not the header fields of trailers")
 
-    def _decode(self, block: bytes, begun: Fields) -> Fields:
-        """See `Decoder.complete`."""
+    def _decode(self, block: bytes, begun: Fields = NOTHING) -> Fields:
+        """See `Decoder.decode`."""
         changes = self._decoder.changes
-        found = self._decoder.complete(block, begun)
+        found = self._decoder.decode(block, begun)
         if self._decoder.changes != changes:
             self.remembered.forget_all()
         if len(found[0]) > self._usual_fields:

@@ -75,15 +75,10 @@ class Decoder:
     def __repr__(self) -> str:
         return f"<Decoder {len(self._table)} fields, {self._table_bytes} of {self._table_limit} bytes>"
 
-    def decode(self, block: bytes) -> Fields:
-        """What the block holds. Raises ConnectionFaultError: both sides' tables have to stay the same, so there is no
-        way to go on after a block that is too much, or wrong.
-        """
-        return self.complete(block, NOTHING)
-
-    def complete(self, block: bytes, begun: Fields) -> Fields:
-        """As `decode`, of a block that begins with fields that are given by their numbers, each in one byte, and are
-        known to be these.
+    def decode(self, block: bytes, begun: Fields = NOTHING) -> Fields:
+        """What the block holds. `begun`: what is known to be at its beginning, if those are fields that are given by
+        their numbers, each in one byte. Raises ConnectionFaultError: both sides' tables have to stay the same, so there
+        is no way to go on after a block that is too much, or wrong.
         """
         fields, nbytes, marks = begun
         fields = fields[:]

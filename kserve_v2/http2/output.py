@@ -176,7 +176,7 @@ class Output:
             queue = stream.queue
             assert queue  # noqa: S101 - the streams that are ready have something to send
             entry = queue[0]
-            if entry.block is None and len(entry.data) and self.window <= 0:
+            if entry.data and self.window <= 0:
                 return
             self.ready.popitem(last=False)
             self._send_next(stream, queue)
@@ -195,9 +195,7 @@ class Output:
 
     def _offer(self, stream: StreamState) -> None:
         """Let the stream, which has something to send, take its turn if its own window allows that."""
-        if stream.queue and (
-            stream.send_window > 0 or stream.queue[0].block is not None or not stream.queue[0].data
-        ):
+        if stream.queue and (stream.send_window > 0 or not stream.queue[0].data):
             self.ready[stream.id] = stream
 
     def _send_next(self, stream: StreamState, queue: deque[Queued]) -> None:

@@ -78,7 +78,7 @@ class Http2Protocol(asyncio.Protocol, Owner[Head]):
         self.flush()
         if self.connection.failure is not None:
             self.hang_up()
-        elif self.connection.reader.missing_bytes >= LARGE_BYTES:
+        elif self.connection.reader.data is not None:
             place = self.connection.place()
             if place is not None and len(place) >= LARGE_BYTES:
                 _RestOfFrame(self, self.transport, place).begin()

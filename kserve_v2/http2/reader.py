@@ -62,8 +62,8 @@ class Sink(Protocol):
 
 
 @dataclass(slots=True)
-class _Data:
-    """A DATA frame of which a part is still to come."""
+class PartialData:
+    """A DATA frame of which a part is still to come: `left` bytes, and `padding`."""
 
     stream_id: int
     left: int
@@ -82,7 +82,7 @@ class _Block:
 
 
 class FrameReader:
-    """Reads one connection."""
+    """Reads one connection. `data`: the DATA frame that comes in parts, None while there is none."""
 
     def __init__(self, limits: Http2Limits, sink: Sink) -> None:
         self.frames = 0
@@ -91,9 +91,7 @@ class FrameReader:
         self._rest = b""
         self._preface_left = frames.PREFACE
         self._first = True
-        # The DATA frame that comes in parts.
-        self.missing_bytes = 0
-        self._data: _Data | None = None
+        self.data: PartialData | None = None
         self._block: _Block | None = None
 
     def __repr__(self) -> str:
@@ -102,17 +100,17 @@ class FrameReader:
     @property
     def incomplete(self) -> bool:
         """Whether the client has begun something that it alone can end."""
-        return bool(self._first or self._rest or self._data or self._block)
+        return bool(self._first or self._rest or self.data or self._block)
 
     @property
     def progress(self) -> tuple[int, int]:
         """Something that changes when the client completes a frame, or sends more of its data."""
-        return self.frames, self._data.left if self._data else 0
+        return self.frames, self.data.left if self.data else 0
 
     def feed(self, data: bytes) -> None:
         """Take what has come over the socket. Raises ConnectionFaultError."""
         position = 0
-        if self._rest or self._preface_left or self._data is not None:
+        if self._rest or self._preface_left or self.data is not None:
             data, position = self._resume(data)
         sink, end = self._sink, len(data)
         while end - position >= frames.HEADER_BYTES:
@@ -148,8 +146,8 @@ class FrameReader:
         data, self._rest = self._rest + data, b""
         if self._preface_left:
             return data, self._read_preface(data)
-        if self._data is not None:
-            return data, self._read_data(self._data, data, 0)
+        if self.data is not None:
+            return data, self._read_data(self.data, data, 0)
         return data, 0
 
     def _read_headers(self, flags: int, stream_id: int, data: bytes, start: int, stop: int) -> int:
@@ -236,9 +234,9 @@ class FrameReader:
         if length == overhead:
             # Only padding is missing.
             self._sink.data_part(stream_id, b"", 0, 0, ends)
-        return self._read_data(_Data(stream_id, length - overhead, padding, ends), data, start)
+        return self._read_data(PartialData(stream_id, length - overhead, padding, ends), data, start)
 
-    def _read_data(self, part: _Data, data: bytes, start: int) -> int:
+    def _read_data(self, part: PartialData, data: bytes, start: int) -> int:
         """More of a frame; returns where what is there of it ends."""
         stop = min(len(data), start + part.left)
         if stop > start:
@@ -246,23 +244,16 @@ class FrameReader:
             self._sink.data_part(part.stream_id, data, start, stop, part.ends and not part.left)
         skipped = min(len(data) - stop, part.padding) if not part.left else 0
         part.padding -= skipped
-        self._data = part if part.left or part.padding else None
-        self.missing_bytes = part.left
+        self.data = part if part.left or part.padding else None
         return stop + skipped
-
-    @property
-    def data_stream_id(self) -> int:
-        """The stream of the frame of which bytes are missing; 0 if there is none."""
-        return self._data.stream_id if self._data is not None else 0
 
     def placed(self, size: int) -> None:
         """So much of what was missing of a DATA frame has been read elsewhere. Raises ConnectionFaultError."""
-        part = self._data
+        part = self.data
         assert part is not None  # noqa: S101 - bytes of it were missing
         part.left -= size
-        self.missing_bytes = part.left
         if not part.left and not part.padding:
-            self._data = None
+            self.data = None
         self._sink.data_placed(part.stream_id, size, part.ends and not part.left)
 
     # --- header blocks in parts -----------------------------------------------------------------------------------

@@ -67,7 +67,9 @@ NEXT: tuple[tuple[State | None, ...], ...] = tuple(
 
 @dataclass(slots=True)
 class Queued:
-    """What a stream wants to send and may not yet: DATA and what comes behind it. `block`: a header block, instead."""
+    """What a stream wants to send and may not yet: DATA and what comes behind it. `block`: a header block, instead of
+    data.
+    """
 
     data: memoryview
     ends: bool

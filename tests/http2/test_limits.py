@@ -39,12 +39,10 @@ def test_an_allowance() -> None:
     assert [allowance.take() for _ in range(4)] == [True, True, True, False]
     now = 1.0
     assert [allowance.take() for _ in range(3)] == [True, True, False]
-    allowance.give()
-    assert [allowance.take() for _ in range(2)] == [True, False]
+    assert [allowance.take(earned=1) for _ in range(2)] == [True, False]
     now = 1000.0
-    assert [allowance.take() for _ in range(4)] == [True, True, True, False]
-    allowance.give(100)
-    assert [allowance.take() for _ in range(4)] == [True, True, True, False]
+    assert [allowance.take(earned=1) for _ in range(4)] == [True, True, True, False]
+    assert [allowance.take(earned=101) for _ in range(4)] == [True, True, True, False]
 
 
 def test_rapid_reset() -> None:

@@ -34,7 +34,7 @@ class PlacingClient(Client):
 
     def send(self, data: bytes) -> list[Frame]:
         while data:
-            place = self.connection.place() if self.connection.reader.missing_bytes else None
+            place = self.connection.place()
             if place is None:
                 self.connection.receive(data)
                 break
@@ -71,11 +71,11 @@ CONVERSATION = b"".join(
 )
 
 
-def heard(client: Client, cuts: list[int]) -> tuple[list[Frame], list[int], int]:
+def heard(client: Client, cuts: list[int]) -> tuple[list[Frame], list[int], tuple[int, int]]:
     """What is sent over the conversation in these parts, and what is left."""
     places = sorted({0, len(CONVERSATION), *(cut % len(CONVERSATION) for cut in cuts)})
     sent = [each for start, end in pairwise(places) for each in client.send(CONVERSATION[start:end])]
-    return sent, sorted(client.connection.streams), client.connection.reader.missing_bytes
+    return sent, sorted(client.connection.streams), client.connection.reader.progress
 
 
 @pytest.mark.slow
