@@ -18,13 +18,11 @@ from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
 from kserve_v2.http2.reader import FrameReader
 from kserve_v2.http2.stream import Stream
-from kserve_v2.http2.stream_state import NEXT, TRANSITIONS, Bytes, Event, State
+from kserve_v2.http2.stream_state import Bytes, Event, State
 from kserve_v2.http2.stream_table import StreamTable
 
 # From this size on, a body is passed on as a view of the read, if it makes up most of it.
 _VIEW_BYTES = 16 * 1024
-
-_RECEIVE_DATA = int(Event.RECEIVE_DATA)
 
 
 class Owner(Protocol[Head]):
@@ -202,18 +200,20 @@ class Connection(Generic[Head]):
         if stream is None or stream.state is State.CLOSED:
             self._data_on_closed(stream_id)
             return None
-        state = NEXT[stream.state][_RECEIVE_DATA]
-        if state is None:
+        if not stream.allows(Event.RECEIVE_DATA):
             self.table.fail(stream, ErrorCode.STREAM_CLOSED)
             return None
         if not size and not ends:
             self.table.budget.empty_data.spend("empty DATA frames")
         if ends:
-            state = TRANSITIONS[state, Event.RECEIVE_END]
-        stream.state = state
-        if state is State.CLOSED:
-            self.table.closed(stream)
+            self._end(stream)
         return stream
+
+    def _end(self, stream: Stream) -> None:
+        """The client has said all."""
+        stream.advance(Event.RECEIVE_END)
+        if stream.state is State.CLOSED:
+            self.table.closed(stream)
 
     def place(self) -> memoryview | None:
         """Where what is missing of a DATA frame can be read to, or None: then `receive` gets it."""
@@ -312,7 +312,7 @@ class Connection(Generic[Head]):
 
     def _begin(self, stream: Stream, ends: bool) -> None:
         if ends:
-            stream.state = TRANSITIONS[stream.state, Event.RECEIVE_END]
+            stream.advance(Event.RECEIVE_END)
         self.streams[stream.id] = stream
         stream.opened(ends)
 
@@ -322,13 +322,10 @@ class Connection(Generic[Head]):
         except StreamFaultError as error:
             self.table.fail(stream, error.code)
             return
-        state = TRANSITIONS.get((stream.state, Event.RECEIVE_HEADERS))
-        if state is None:
+        if not stream.allows(Event.RECEIVE_HEADERS):
             self.table.fail(stream, ErrorCode.STREAM_CLOSED)
         elif not ends:
             self.table.fail(stream, ErrorCode.PROTOCOL_ERROR)
         else:
-            stream.state = TRANSITIONS[state, Event.RECEIVE_END]
-            if stream.state is State.CLOSED:
-                self.table.closed(stream)
+            self._end(stream)
             stream.data_received(b"", True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from kserve_v2.http2 import frames
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
 from kserve_v2.http2.frames import Kind, Setting
-from kserve_v2.http2.stream_state import TRANSITIONS, Event
+from kserve_v2.http2.stream_state import Event
 from kserve_v2.http2.stream_table import StreamTable
 
 _PRIORITY_BYTES = 5
@@ -57,7 +57,7 @@ class ControlFrames:
         table.budget.reset("are reset")
         stream = table.open.get(stream_id)
         if stream is not None:
-            stream.state = TRANSITIONS[stream.state, Event.RECEIVE_RESET]
+            stream.advance(Event.RECEIVE_RESET)
             table.given_up(stream)
             stream.lost()
 

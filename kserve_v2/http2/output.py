@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from kserve_v2.http2 import frames, headers
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
-from kserve_v2.http2.stream_state import TRANSITIONS, Bytes, Event, Queued, State, StreamState
+from kserve_v2.http2.stream_state import Bytes, Event, Queued, State, StreamState
 
 _HEADERS = int(frames.Kind.HEADERS)
 _END_HEADERS = frames.END_HEADERS
@@ -242,7 +242,7 @@ class Output:
             self._end(stream)
 
     def _end(self, stream: StreamState) -> None:
-        stream.state = TRANSITIONS[stream.state, Event.SEND_END]
+        stream.advance(Event.SEND_END)
         if stream.state is State.CLOSED:
             self._closed(stream)
 

@@ -59,11 +59,6 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
 }
 """The next state. A pair that is not here is an error: the client's if it received, ours if it sends."""
 
-NEXT: tuple[tuple[State | None, ...], ...] = tuple(
-    tuple(TRANSITIONS.get((state, event)) for event in Event) for state in State
-)
-"""The same by state and event, None for an error: looked up several times for each request."""
-
 
 @dataclass(slots=True)
 class Queued:
@@ -92,8 +87,12 @@ class StreamState:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.id} {self.state.name}>"
 
+    def allows(self, event: Event) -> bool:
+        """Whether this may happen now. To be asked of what the client does."""
+        return (self.state, event) in TRANSITIONS
+
     def advance(self, event: Event) -> None:
-        """Note what we do with the stream. An event that is not in the table is a defect of ours."""
+        """Note what happens to the stream. An event that is not in the table is a defect of ours."""
         state = TRANSITIONS.get((self.state, event))
         if state is None:
             raise RuntimeError(f"{self!r} does not allow {event.name}")
