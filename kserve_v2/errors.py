@@ -186,6 +186,10 @@ class NotServedError(UnavailableError):
     """Not ready, and nothing is under way by which it would be: to try again is of no use until somebody has acted."""
 
 
+class ExitingError(UnavailableError):
+    """The server was told to end, and begins nothing any more: another one may take the request."""
+
+
 class NotLoadedError(UnavailableError):
     """A model that is loaded when it is asked for is not. Whoever can wait has that done, and asks again."""
 

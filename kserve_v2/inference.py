@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from kserve_v2.acceptance import is_accepted
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import (
+    ExitingError,
     InvalidArgumentError,
     NotLoadedError,
     NotServedError,
@@ -290,7 +291,7 @@ class InferenceService:
         """
         try:
             if self._refuses:
-                raise UnavailableError("Server exiting")
+                raise ExitingError("Server exiting")
             return self.manager.acquire(name, version)
         except ServingError:
             # Sequences that have begun may end.
@@ -324,7 +325,11 @@ class InferenceService:
             comes_again = self.manager.comes_again(model)
             why = finishes(model.name, model.version)
             raise stopping(why, UnavailableError if comes_again else NotServedError)
-        raise stopping(SERVER_STOPS) if model.sequences is not None else UnavailableError("Server exiting")
+        raise (
+            stopping(SERVER_STOPS, ExitingError)
+            if model.sequences is not None
+            else ExitingError("Server exiting")
+        )
 
     def route(self, model: LoadedModel, request: InferRequest | None, headers: Headers) -> LoadedModel:
         """The version that answers a request to an acquired model that `splits`. `request`: None if it is not decoded
@@ -374,7 +379,7 @@ class InferenceService:
         """
         self._check_explicit()
         if self._exiting:
-            raise UnavailableError("Server exiting")
+            raise ExitingError("Server exiting")
         check_may_upload(files, allowed=self.manager.takes_files)
 
     async def unload(self, name: str, *, dependents: bool = False) -> None:
@@ -432,7 +437,7 @@ class InferenceService:
         if not self._explicit and not self.manager.polling:
             raise UnavailableError(FIXED_RELEASES)
         if self._exiting:
-            raise UnavailableError("Server exiting")
+            raise ExitingError("Server exiting")
         await self.loaded(lambda: self._ask_for(name))
         changed = await self.manager.releases.change(name, document, who)
         await self.manager.in_force()

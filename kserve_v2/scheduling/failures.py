@@ -8,6 +8,7 @@ from typing import Any
 from kserve_v2.backend import Placement
 from kserve_v2.errors import (
     ErrorCode,
+    ExitingError,
     InternalError,
     ServingError,
     UnavailableError,
@@ -41,7 +42,7 @@ def unheard(work: "asyncio.Future[Any]") -> None:
 
 def not_executed(why: str = "") -> UnavailableError:
     """The outcome of a request that still waits when the time is up: that of the server, or else `why`."""
-    return UnavailableError(why or "Server exiting: the request was not executed")
+    return UnavailableError(why) if why else ExitingError("Server exiting: the request was not executed")
 
 
 def no_answer() -> InternalError:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
-from kserve_v2.errors import NotLoadedError
+from kserve_v2.errors import ExitingError, NotLoadedError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.log import Access
 from kserve_v2.messages import InferRequest, InferResponse
@@ -134,6 +134,8 @@ def told(error: Exception, found: Registration, version: str) -> TorchServeError
     """What a client is told of a request to a version that has come to nothing."""
     if isinstance(error, TorchServeError):
         return error
+    if isinstance(error, ExitingError):
+        return TorchServeError(503, error.message)
     failure = failure_of(known(error, "TorchServe's API"), found.name)
     if failure.type in (_UNAVAILABLE, _MISSING):
         # It is registered: then it is its workers that are missing.

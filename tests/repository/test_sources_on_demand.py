@@ -250,7 +250,7 @@ def test_who_waits_is_told_that_the_server_exits(tmp_path: Path) -> None:
         waiting = asyncio.create_task(bench.outcome("m"))
         await bench.models.began.wait()
         bench.on_demand.exit()
-        assert await waiting == await bench.outcome("m") == "UnavailableError: Server exiting"
+        assert await waiting == await bench.outcome("m") == "ExitingError: Server exiting"
         assert bench.models.loads == ["m"]
         bench.models.gate.set()
 
@@ -395,7 +395,7 @@ def test_an_unload_or_the_exit_ends_the_wait_for_room(tmp_path: Path, end: str) 
             bench.on_demand.exit()
         else:
             bench.on_demand.unloaded({"m", "unknown"})
-        assert await load in ("NoRoomYetError: yet", "UnavailableError: Server exiting")
+        assert await load in ("NoRoomYetError: yet", "ExitingError: Server exiting")
         await others()
         assert bench.models.loads == ["m"]
 
@@ -454,6 +454,6 @@ def test_who_does_not_get_in_has_passed_nobody_by(tmp_path: Path) -> None:
         bench.models.error = None
         assert await bench.outcome("m") == "loaded"
         bench.on_demand.exit()
-        assert await large == "UnavailableError: Server exiting"
+        assert await large == "ExitingError: Server exiting"
 
     run(main)

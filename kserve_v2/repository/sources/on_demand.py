@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from kserve_v2.errors import (
     ErrorCode,
+    ExitingError,
     NoRoomError,
     NoRoomYetError,
     NotFoundError,
@@ -109,7 +110,7 @@ class OnDemand:
         within the time that requests wait.
         """
         if self._exiting.is_set():
-            raise UnavailableError("Server exiting")
+            raise ExitingError("Server exiting")
         load = self._loading.under_way(name)
         if load is None:
             entry = await self._find(name)
@@ -154,7 +155,7 @@ class OnDemand:
                 # Nothing is wrong with the request.
                 raise self._refusal(name) from None
         elif self._exiting.is_set():
-            raise UnavailableError("Server exiting")
+            raise ExitingError("Server exiting")
         elif name in self._short:
             raise self._short[name]
         else:

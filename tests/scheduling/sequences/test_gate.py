@@ -12,7 +12,13 @@ import pytest
 from google.protobuf import text_format
 
 from kserve_v2.backend import ModelConfig, Placement
-from kserve_v2.errors import OverloadedError, RequestCancelledError, ServingError, UnavailableError
+from kserve_v2.errors import (
+    ExitingError,
+    OverloadedError,
+    RequestCancelledError,
+    ServingError,
+    UnavailableError,
+)
 from kserve_v2.memory.inflight import InflightBytes
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.scheduling.chain import make_target
@@ -210,7 +216,7 @@ def test_abandon_tells_those_that_wait() -> None:
             others = [served.ask(2, 7), served.ask(3, 8, "+")]
             await asyncio.sleep(0)
             served.gate.abandon()
-            assert await outcomes(*others) == [UnavailableError, UnavailableError]
+            assert await outcomes(*others) == [ExitingError, ExitingError]
             served.model.let_go(1)
             assert await outcomes(first) == [InferResponse]
 
