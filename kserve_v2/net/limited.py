@@ -52,7 +52,7 @@ class LimitedConnection(HttpToolsProtocol):
         self._later_bytes = 0
         self._read_bytes = 0
         self._chunks = 0
-        # The answer to send before hanging up. While it is set, nothing more is read.
+        # The answer to send before hanging up, which may be empty. While it is set, nothing more is read.
         self._last_words: bytes | None = None
         self._stalled_since = 0.0
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -225,6 +225,9 @@ class LimitedConnection(HttpToolsProtocol):
 
     def _hang_up(self, last_words: bytes) -> None:
         if self.transport.is_closing():
+            return
+        if not last_words:
+            self.transport.close()
             return
         self.transport.write(last_words)
         self.flow.resume_reading()

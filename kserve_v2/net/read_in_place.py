@@ -40,6 +40,10 @@ class _Deputy(asyncio.BufferedProtocol):
         """The transport is closed."""
         self._connection.connection_lost(exc)
 
+    def eof_received(self) -> bool | None:
+        """The client sends no more. Returns whether the connection stays open."""
+        return self._connection.eof_received()
+
     def pause_writing(self) -> None:
         """The transport has much to write."""
         self._connection.pause_writing()

@@ -2,7 +2,8 @@
 usual form take the fast lane; all others go the way of ASGI.
 
 ASGI tells an application of a disconnect only if it waits for one, which would take a task per request. A client that
-closes its half of the connection has left: a full close looks the same.
+closes its half of the connection has left: a full close looks the same. But one that has sent requests ahead of the
+answers to earlier ones gets all of them: whether it is still there is seen when they are written.
 """
 
 import asyncio
@@ -36,6 +37,8 @@ class HttpConnection(LimitedConnection):
         self._waiting_tasks: set[asyncio.Task[None]] = set()
         # Requests with another one pipelined behind them; uvicorn itself remembers only the last.
         self._earlier_cycles: list[RequestResponseCycle] = []
+        # Whether the client has ever sent a request before the answer to an earlier one.
+        self._pipelines = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -52,6 +55,7 @@ class HttpConnection(LimitedConnection):
                 return
             if left is data:
                 break
+            self._pipelines = True
             data = left
         self._read_bytes = len(data)
         self._later_bytes += len(data)
@@ -121,6 +125,7 @@ class HttpConnection(LimitedConnection):
         super().on_headers_complete()
         self._keep_alive_as_asked()
         if self.pipeline:
+            self._pipelines = True
             self._earlier_cycles.append(current)
         else:
             self._earlier_cycles.clear()
@@ -195,6 +200,23 @@ class HttpConnection(LimitedConnection):
         """The server's time to exit is up: the request in the fast lane fails."""
         if self._fast is not None:
             self._fast.abandon()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more. Returns whether the connection stays open for answers."""
+        if self._last_words is None and self._incomplete and not self._in_head:
+            if not self.pipeline:
+                return False
+            # It will never be whole.
+            self._discard(self.cycle, HTTPStatus.BAD_REQUEST)
+            self._incomplete = False
+        cycle: Any = self.cycle
+        answering = cycle is not None and not cycle.response_complete
+        # TLS has no half-close.
+        if not (self._pipelines and answering and self.transport.can_write_eof()):
+            return False
+        if self._last_words is None:
+            self._last_words = b""
+        return True
 
     # --- what is given up -----------------------------------------------------------------------------------------
 

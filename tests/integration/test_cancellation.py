@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -21,6 +23,7 @@ from tests.integration.support import (
     error_of,
     executed_tags,
     gated_request,
+    infer_bytes,
     metric,
     new_tag,
     pending,
@@ -202,20 +205,49 @@ def test_many_leave_at_once(server: RunningServer) -> None:
     assert [tag for tag in executed_tags(server, MODEL) if tag in tags] == tags[1::2]
 
 
+@pytest.mark.parametrize("rest", [b"", b"POST /v2/models/gat", infer_bytes(MODEL, gated_request(0))[:-1]])
+def test_who_only_ends_what_it_sends_gets_the_answers_to_pipelined_requests(
+    server: RunningServer, rest: bytes
+) -> None:
+    """`rest`: a request that has not come whole."""
+    tags = [new_tag() for _ in range(4)]
+    with blocked(server, MODEL) as release, Wire(server) as wire:
+        wire.send_infer(MODEL, gated_request(tags[0]))
+        wait_until(lambda: pending(server, MODEL) == 1)
+        wire.send(b"".join(infer_bytes(MODEL, gated_request(tag)) for tag in tags[1:]) + rest)
+        wire.socket.shutdown(socket.SHUT_WR)
+        # By the time that this is answered, the server has seen that.
+        assert server.get("/v2/health/live").status_code == 200
+        assert release().status_code == 200
+        answers = [wire.response() for _ in tags]
+        assert wire.at_end()
+    assert [answer.status_code for answer in answers] == [200] * len(tags)
+    assert [json.loads(answer.json()["outputs"][0]["data"][0])[-1] for answer in answers] == tags
+
+
 def test_leaving_with_a_pipelined_request_behind(server: RunningServer) -> None:
-    first, second = new_tag(), new_tag()
+    """Which looks the same, until the first answer is written."""
     logged = len(server.log)
     with blocked(server, MODEL) as release:
         with Wire(server) as wire:
-            wire.send_infer(MODEL, gated_request(first))
+            port = wire.socket.getsockname()[1]
+            wire.send_infer(MODEL, gated_request(new_tag()))
             wait_until(lambda: pending(server, MODEL) == 1)
-            wire.send_infer(MODEL, gated_request(second))
-            # By the time that this is answered, the server has seen the second request.
+            wire.send(b"".join(infer_bytes(MODEL, gated_request(new_tag())) for _ in range(5)))
+            # By the time that this is answered, the server has seen them.
             assert server.get("/v2/health/live").status_code == 200
-        wait_until(lambda: pending(server, MODEL) == 0)
         assert release().status_code == 200
-    assert not {first, second} & set(executed_tags(server, MODEL))
+    wait_until(lambda: not connections_from(port) and pending(server, MODEL) == 0)
     assert "ERROR" not in server.log[logged:]
+
+
+def connections_from(port: int) -> list[str]:
+    """Those that are open at the other end of a client's port."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    time_wait, closed = "06", "07"
+    return [
+        row[1] for row in rows if int(row[2].split(":")[1], 16) == port and row[3] not in (time_wait, closed)
+    ]
 
 
 # --- the limits of a queue ------------------------------------------------------------------------------------
