@@ -70,6 +70,7 @@ from kserve_v2.settings.settings import Settings
 from kserve_v2.startup import StartupError, repository_options, unreadable
 from kserve_v2.tracing.tracer import Tracer, TracingError
 from kserve_v2.ui.routes import add_ui_routes
+from kserve_v2.v1.protocol import v1_protocol
 
 if TYPE_CHECKING:
     from kserve_v2.torchserve_api.server import TorchServe
@@ -190,9 +191,9 @@ class Server:
             app = create_app(
                 self.service,
                 settings.http_max_input_size,
+                [v1_protocol(self.service, settings.http_max_input_size, settings.v1_flavour)],
                 ui if settings.allow_ui else None,
                 origins,
-                settings.v1_flavour,
             )
             if has_fast_lane(settings):
                 lane = FastLane(self.service, settings.http_max_input_size)

@@ -25,7 +25,7 @@ LAYERS = (
     "server",
     "processes",
     "front_ends | startup",
-    "ui | torchserve_api",
+    "ui | torchserve_api | v1",
     "rest | rpc",
     "inference | checking | deflate | forms | known_answers",
     "repository",
@@ -55,8 +55,8 @@ ONLY_IMPORTED_BY = {
         "logs",
     },  # everything else is handed what it needs
     "kserve_v2._generated.grpc_service_pb2": {"client", "rpc", "bench"},  # protocol objects stop at the codec
-    "fastapi": {"rest", "ui"},
-    "starlette": {"front_ends", "processes", "rest", "net", "server", "torchserve_api", "ui"},
+    "fastapi": {"rest", "ui", "v1"},
+    "starlette": {"front_ends", "processes", "rest", "net", "server", "torchserve_api", "ui", "v1"},
     "uvicorn": {"rest", "net"},
     "python_multipart": {"net"},
     "grpc": {"client", "rpc", "bench"},

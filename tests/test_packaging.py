@@ -67,6 +67,7 @@ def test_what_is_no_python_is_in_the_wheel(names: set[str]) -> None:
     for name in (
         "kserve_v2/py.typed",
         "kserve_v2/rest/openapi.json",
+        "kserve_v2/v1/openapi.json",
         "kserve_v2/ui/static/index.html",
         "kserve_v2/ui/static/vendor/preact.js",
         "kserve_v2/templates/onnx/1/model.onnx",

@@ -3,7 +3,8 @@ them.
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -18,7 +19,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.repository.models.shown import shown_statistics
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.cross_site import OwnPagesOnly
-from kserve_v2.rest.endpoint import ModelEndpoint, Operation
+from kserve_v2.rest.endpoint import ModelEndpoint, Operation, Operations
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer
@@ -28,12 +29,9 @@ from kserve_v2.rest.load_body import load_request, parse_load
 from kserve_v2.rest.members import optional
 from kserve_v2.rest.model_descriptions import described_models, with_models
 from kserve_v2.rest.model_routes import ModelRoutes
-from kserve_v2.rest.openapi import DESCRIPTION, complete, documented
+from kserve_v2.rest.openapi import DESCRIPTION, Texts, complete, documented
 from kserve_v2.rest.settings_routes import add_settings_routes
 from kserve_v2.rest.shared_memory_routes import add_shared_memory_routes
-from kserve_v2.rest.v1.flavours import FLAVOURS, KSERVE
-from kserve_v2.rest.v1.predict import v1_operations
-from kserve_v2.rest.v1.routes import add_v1_routes
 from kserve_v2.rest.views import (
     empty_response,
     index_view,
@@ -47,16 +45,27 @@ from kserve_v2.scheduling.slices import mapped
 _NOT_READY = "Model version not ready"
 
 
+@dataclass(frozen=True, slots=True)
+class OtherProtocol:
+    """What is spoken on the same port beside v2. `add_routes`: adds what FastAPI answers. `operations`: what it never
+    sees. `texts`: what is said of both in the description.
+    """
+
+    add_routes: Callable[[FastAPI], None]
+    operations: Operations
+    texts: Texts
+
+
 def create_app(
     service: InferenceService,
     max_request_bytes: int,
-    add_more: Callable[[FastAPI], None] | None = None,
+    others: Sequence[OtherProtocol] = (),
+    add_page: Callable[[FastAPI], None] | None = None,
     origins: Collection[str] = (),
-    v1_flavour: str = KSERVE,
 ) -> ASGIApp:
     """The REST front end of `service`. `max_request_bytes`: the largest inference request that is accepted.
-    `add_more`: adds the routes that are not of the protocol. `origins`: whose pages may change something.
-    `v1_flavour`: see `rest.v1.flavours`.
+    `others`: the protocols beside v2. `add_page`: adds routes that are of none. `origins`: whose pages may change
+    something.
 
     The inference endpoint stands in front of FastAPI, which would cost it more time than most models take.
     """
@@ -73,24 +82,24 @@ def create_app(
     _add_health_routes(app, service)
     _add_model_routes(app, service)
     _add_repository_routes(app, service, bodies)
-    manners = FLAVOURS[v1_flavour]
-    add_v1_routes(app, service, manners)
+    for protocol in others:
+        protocol.add_routes(app)
     add_settings_routes(app, service, bodies)
     add_shared_memory_routes(app, service, bodies)
-    if add_more is not None:
-        add_more(app)
-    _add_root(app, service, is_page=add_more is not None)
-    _add_description(app, service)
+    if add_page is not None:
+        add_page(app)
+    _add_root(app, service, is_page=add_page is not None)
+    _add_description(app, service, [protocol.texts for protocol in others])
     infer, infer_stream = Infer(service, max_request_bytes), InferStream(service, max_request_bytes)
-    operations: dict[str, Operation] = {
+    v2: dict[str, Operation] = {
         "infer": infer,
         "infer_stream": infer_stream,
         "generate": unless_verbatim(service, Generate(service, max_request_bytes), infer),
         "generate_stream": unless_verbatim(service, GenerateStream(service, max_request_bytes), infer_stream),
-        **v1_operations(service, max_request_bytes, manners),
     }
-    others = ModelRoutes(app, OwnPagesOnly(app, origins), service, bodies)
-    return ModelEndpoint(others, operations, bodies, service.tracer, service.demand)
+    operations = [Operations(v2), *(protocol.operations for protocol in others)]
+    routes = ModelRoutes(app, OwnPagesOnly(app, origins), service, bodies)
+    return ModelEndpoint(routes, operations, bodies, service.tracer, service.demand)
 
 
 def _add_error_handlers(app: FastAPI) -> None:
@@ -239,7 +248,7 @@ def _add_repository_routes(app: FastAPI, service: InferenceService, bodies: Body
         raise UnsupportedError("'repository_name' specification is not supported")
 
 
-def _add_description(app: FastAPI, service: InferenceService) -> None:
+def _add_description(app: FastAPI, service: InferenceService, others: Iterable[Texts]) -> None:
     @app.get("/v2/docs/dataplane.json", include_in_schema=False)
     @app.get("/v2/models/{model_name:model}/docs/dataplane.json", include_in_schema=False)
     @app.get("/v2/models/{model_name:model}/versions/{version}/docs/dataplane.json", include_in_schema=False)
@@ -249,5 +258,5 @@ def _add_description(app: FastAPI, service: InferenceService) -> None:
         loaded = described_models(service)
         if app.openapi_schema is None:
             # It is made once.
-            complete(app.openapi())
+            complete(app.openapi(), others)
         return json_response(await asyncio.to_thread(with_models, app.openapi(), loaded))

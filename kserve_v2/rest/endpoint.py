@@ -34,7 +34,6 @@ QUERY = "kserve_v2.query"
 Headers = Sequence[tuple[bytes, bytes]]
 
 _TARGET = re.compile("/v2/models/([^/]+)(?:/versions/([^/]+))?/([^/]*)")
-_V1_TARGET = re.compile("/v1/models/([^/]+)(?:/(?:versions|labels)/([^/]+))?:([^/:]*)")
 
 WAITING_TASKS = "kserve_v2.waiting_tasks"
 """Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is
@@ -89,29 +88,34 @@ for a NotLoadedError: with that, nothing has happened, and it is called again wh
 
 
 def parse_target(path: str) -> tuple[str, str, str] | None:
-    """Operation, model name and version or label ("" if not given) of a path; None for a path of another form. An
-    operation of v1 is `v1:VERB`.
-    """
-    of_v1 = path.startswith("/v1/")
-    found = (_V1_TARGET if of_v1 else _TARGET).fullmatch(path)
+    """Operation, model name and version or label ("" if not given) of a path; None for a path of another form."""
+    found = _TARGET.fullmatch(path)
     if found is None:
         return None
     name, version, operation = found.groups("")
-    return f"v1:{operation.lower()}" if of_v1 else operation, name_in_path(name), version
+    return operation, name_in_path(name), version
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """What a protocol does with models. `by_name`: by what `parse` finds in paths, which it does as `parse_target`."""
+
+    by_name: Mapping[str, Operation]
+    parse: Callable[[str], tuple[str, str, str] | None] = parse_target
 
 
 class ModelEndpoint:
-    """ASGI middleware: `POST /v2/models/M[/versions/N]/OPERATION`, and `/v1/models/M[/versions/N]:VERB`."""
+    """ASGI middleware: `POST /v2/models/M[/versions/N]/OPERATION`, and what other protocols have in its place."""
 
     def __init__(
         self,
         app: ASGIApp,
-        operations: Mapping[str, Operation],
+        operations: Sequence[Operations],
         bodies: BodyReader,
         tracer: RequestTracer,
         demand: Callable[[str, int], Awaitable[None]],
     ) -> None:
-        """`operations` by the last part of their path. `bodies` reads theirs. `demand`: the service's."""
+        """`operations`: of each protocol. `bodies` reads theirs. `demand`: the service's."""
         self._app = app
         self._tracer = tracer
         self._operations = operations
@@ -122,9 +126,8 @@ class ModelEndpoint:
         """Answer a request; see ASGI for the arguments."""
         if b"%" in scope["raw_path"]:
             scope = {**scope, "path": decode_path(scope["raw_path"])}
-        target = parse_target(scope["path"])
-        operation = self._operations.get(target[0]) if target is not None else None
-        if target is None or operation is None:
+        operation, name, version = self._find(scope["path"])
+        if operation is None:
             # FastAPI would read arguments from the query; as in Triton, only the path counts, with few exceptions.
             # FastAPI also does not answer HEAD where it answers GET; uvicorn leaves the body out.
             head, path = scope["method"] == "HEAD", scope["path"]
@@ -141,9 +144,10 @@ class ModelEndpoint:
         elif scope["method"] != "POST":
             await method_not_allowed("POST")(scope, receive, send)
         else:
-            access = Access("rest", *target[1:], status=200) if access_log_enabled() else None
+            access = Access("rest", name, version, status=200) if access_log_enabled() else None
             call = Call(
-                *target[1:],
+                name,
+                version,
                 {name: value for name, value in scope["headers"] if name in WANTED_HEADERS},
                 scope["headers"],
                 b"",
@@ -158,6 +162,14 @@ class ModelEndpoint:
                 self._tracer.finish(trace)
             if access is not None:
                 log_access(access)
+
+    def _find(self, path: str) -> tuple[Operation | None, str, str]:
+        """The operation that a path is of, if any, its model's name, and its version."""
+        for protocol in self._operations:
+            target = protocol.parse(path)
+            if target is not None and target[0] in protocol.by_name:
+                return protocol.by_name[target[0]], *target[1:]
+        return None, "", ""
 
     async def _answer(
         self, operation: Operation, call: Call, scope: Scope, receive: Receive, send: Send

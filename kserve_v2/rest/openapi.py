@@ -1,10 +1,11 @@
 """What the OpenAPI document says beyond the routes themselves: examples that work when pasted.
 
-The texts are in `openapi.json`: those of FastAPI's routes by the names that `documented` takes, and those of the
-models' operations, which FastAPI never sees. An answer is a list: its description, then an example if it has a body.
+The texts of a protocol are in its `openapi.json`: those of FastAPI's routes by the names that `documented` takes, and
+those of the models' operations, which FastAPI never sees. An answer is a list: its description, then an example if it
+has a body.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +13,46 @@ import orjson
 
 Json = dict[str, Any]
 
-_TEXTS: Json = orjson.loads(Path(__file__).with_name("openapi.json").read_bytes())
 
-_V1_OPERATIONS = frozenset({"predict"})
+class Texts:
+    """What is said of one protocol."""
 
-DESCRIPTION: str = _TEXTS["description"]
+    def __init__(self, folder: Path, base: str = "/v2/models", mark: str = "/") -> None:
+        """`folder`: of its `openapi.json`. `base`, `mark`: what is in front of a model in the path of an operation, and
+        behind it.
+        """
+        self.texts: Json = orjson.loads((folder / "openapi.json").read_bytes())
+        self._base = base
+        self._mark = mark
 
+    def documented(self, route: str) -> Json:
+        """What the decorator of a route is given, beside its path."""
+        texts = self.texts["routes"][route]
+        arguments: Json = {"tags": [texts["tag"]], "responses": _responses(texts.get("answers", {}))}
+        if "description" in texts:
+            arguments["description"] = texts["description"]
+        if "body" in texts:
+            content = {"application/json": {"schema": {"type": "object"}, "example": texts["body"]}}
+            required = texts.get("body_required", False)
+            arguments["openapi_extra"] = {"requestBody": {"required": required, "content": content}}
+        return arguments
 
-def documented(route: str) -> Json:
-    """What the decorator of a route is given, beside its path."""
-    texts = _TEXTS["routes"][route]
-    arguments: Json = {"tags": [texts["tag"]], "responses": _responses(texts.get("answers", {}))}
-    if "description" in texts:
-        arguments["description"] = texts["description"]
-    if "body" in texts:
-        content = {"application/json": {"schema": {"type": "object"}, "example": texts["body"]}}
-        required = texts.get("body_required", False)
-        arguments["openapi_extra"] = {"requestBody": {"required": required, "content": content}}
-    return arguments
+    def model_paths(self, name: str) -> Json:
+        """The operation `name` of a model, with and without a version in its path."""
+        operation = {"tags": ["inference"], **self.texts["operations"][name]}
+        operation["responses"] = {**operation["responses"], **_responses(_V2.texts["operation_failures"])}
+        examples = {"model_name": self.texts["operation_models"][name], "version": "1"}
+        paths = {}
+        for parameters in (["model_name"], ["model_name", "version"]):
+            version = "/versions/{version}" if "version" in parameters else ""
+            described = [
+                {"name": each, "in": "path", "required": True, "schema": {"type": "string"}, "example": examples[each]}
+                for each in parameters
+            ] + self.texts["operations"][name].get("parameters", [])  # fmt: skip
+            paths[f"{self._base}/{{model_name}}{version}{self._mark}{name}"] = {
+                "post": {**operation, "operationId": "_".join((name, *parameters)), "parameters": described}
+            }
+        return paths
 
 
 def _responses(answers: Mapping[str, Sequence[Any]]) -> Json:
@@ -41,28 +64,17 @@ def _responses(answers: Mapping[str, Sequence[Any]]) -> Json:
     return described
 
 
-def _model_paths(name: str) -> Json:
-    """The operation `name` of a model, with and without a version in its path."""
-    operation = {"tags": ["inference"], **_TEXTS["operations"][name]}
-    # One of v1 stands behind a colon.
-    base, mark = ("/v1/models", ":") if name in _V1_OPERATIONS else ("/v2/models", "/")
-    operation["responses"] = {**operation["responses"], **_responses(_TEXTS["operation_failures"])}
-    examples = {"model_name": _TEXTS["operation_models"][name], "version": "1"}
-    paths = {}
-    for parameters in (["model_name"], ["model_name", "version"]):
-        version = "/versions/{version}" if "version" in parameters else ""
-        described = [
-            {"name": each, "in": "path", "required": True, "schema": {"type": "string"}, "example": examples[each]}
-            for each in parameters
-        ] + _TEXTS["operations"][name].get("parameters", [])  # fmt: skip
-        paths[f"{base}/{{model_name}}{version}{mark}{name}"] = {
-            "post": {**operation, "operationId": "_".join((name, *parameters)), "parameters": described}
-        }
-    return paths
+_V2 = Texts(Path(__file__).parent)
+
+DESCRIPTION: str = _V2.texts["description"]
+
+documented = _V2.documented
 
 
-def complete(document: Json) -> None:
-    """Add to FastAPI's description of its routes what it does not know: examples, and the operations of models."""
+def complete(document: Json, others: Iterable[Texts]) -> None:
+    """Add to FastAPI's description of its routes what it does not know: examples, and the operations of models, also in
+    the protocols of `others`.
+    """
     # FastAPI describes its 422 for invalid parameters; ours are strings, and every string is valid.
     document.pop("components", None)
     for operations in document["paths"].values():
@@ -73,6 +85,7 @@ def complete(document: Json) -> None:
             if parameters:
                 operation["parameters"] = parameters
             for parameter in parameters:
-                parameter["example"] = _TEXTS["path_examples"][parameter["name"]]
-    for name in _TEXTS["operations"]:
-        document["paths"].update(_model_paths(name))
+                parameter["example"] = _V2.texts["path_examples"][parameter["name"]]
+    for protocol in (*others, _V2):
+        for name in protocol.texts["operations"]:
+            document["paths"].update(protocol.model_paths(name))

@@ -10,7 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.body import BodyReader
-from kserve_v2.rest.endpoint import ModelEndpoint
+from kserve_v2.rest.endpoint import ModelEndpoint, Operations
 from kserve_v2.rest.infer import Infer
 from kserve_v2.tracing.trace import Trace
 from kserve_v2.tracing.tracer import Tracer
@@ -29,7 +29,7 @@ class TimedRequests:
     def __init__(self, service: InferenceService, max_request_bytes: int) -> None:
         """`max_request_bytes`: the largest body that is accepted."""
         self._service = service
-        self._operations = {"infer": Infer(service, max_request_bytes)}
+        self._operations = [Operations({"infer": Infer(service, max_request_bytes)})]
         self._bodies = BodyReader(max_request_bytes, service.inflight)
 
     def infer(self, model_name: str, version: str) -> Response:

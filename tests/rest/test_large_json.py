@@ -30,14 +30,14 @@ from kserve_v2.rest.large_json import (
     parse_large,
     written,
 )
-from kserve_v2.rest.v1.codec import Columns, decode_predict
-from kserve_v2.rest.v1.examples import decode_examples
-from kserve_v2.rest.v1.flavours import FLAVOURS
-from kserve_v2.rest.v1.large import parse_examples, parse_values, values
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, at_once
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BF16, BY_DTYPE, BY_NAME
+from kserve_v2.v1.codec import Columns, decode_predict
+from kserve_v2.v1.examples import decode_examples
+from kserve_v2.v1.flavours import FLAVOURS
+from kserve_v2.v1.large import parse_examples, parse_values, values
 
 pytestmark = pytest.mark.usefixtures("in_words_of_large_texts")
 

@@ -11,10 +11,10 @@ import pytest
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
-from kserve_v2.rest.v1.examples import classified, decode_examples, encode_results, regressed
-from kserve_v2.rest.v1.flavours import FLAVOURS
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import Slices, at_once
+from kserve_v2.v1.examples import classified, decode_examples, encode_results, regressed
+from kserve_v2.v1.flavours import FLAVOURS
 
 MODEL = ModelSignature(
     parse_config(

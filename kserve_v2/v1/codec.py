@@ -24,9 +24,9 @@ from kserve_v2.rest.json_tensor import (
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.json_values import B64, LongText, flat_texts, flatten_nested, is_base64
 from kserve_v2.rest.parameters import decode_parameters
-from kserve_v2.rest.v1.flavours import Manners
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BYTES, Array
+from kserve_v2.v1.flavours import Manners
 
 SIGNATURE = "serving_default"
 """The one that every model has."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from kserve_v2.messages import IndexEntry, ModelMetadata, TensorMetadata
-from kserve_v2.rest.v1.codec import SIGNATURE, TF_DATATYPES
+from kserve_v2.v1.codec import SIGNATURE, TF_DATATYPES
 
 Json = dict[str, Any]
 

@@ -1,6 +1,6 @@
 """`POST /v1/models/M[/versions/N|/labels/L]:predict`, and the verbs beside it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,17 +12,17 @@ from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answers import send_answer
 from kserve_v2.rest.codec import EncodedResponse
-from kserve_v2.rest.endpoint import Call, Operation
+from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.infer import Answer, Prepared, Reader, Reading, answer, routed
 from kserve_v2.rest.json_text import parsed
-from kserve_v2.rest.v1.answer import encode_predictions
-from kserve_v2.rest.v1.codec import Decoded, decode_predict
-from kserve_v2.rest.v1.examples import CLASSIFY, REGRESS, decode_examples, encode_results, output_of
-from kserve_v2.rest.v1.flavours import Manners
-from kserve_v2.rest.v1.handlers import gets_bodies, handler_answer, handler_request
-from kserve_v2.rest.v1.large import parse_examples, parse_values
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.slices import Slices
+from kserve_v2.v1.answer import encode_predictions
+from kserve_v2.v1.codec import Decoded, decode_predict
+from kserve_v2.v1.examples import CLASSIFY, decode_examples, encode_results, output_of
+from kserve_v2.v1.flavours import Manners
+from kserve_v2.v1.handlers import gets_bodies, handler_answer, handler_request
+from kserve_v2.v1.large import parse_examples, parse_values
 
 
 class Asked(NamedTuple):
@@ -165,14 +165,3 @@ def one_answer(service: InferenceService, call: Call, manners: Manners) -> Loade
             f"/v2/models/{model.name}/generate_stream, or over gRPC"
         )
     return model
-
-
-def v1_operations(
-    service: InferenceService, max_request_bytes: int, manners: Manners
-) -> Mapping[str, Operation]:
-    """The verbs, by the names that `endpoint.parse_target` gives them."""
-    return {
-        "v1:predict": Predict(service, max_request_bytes, manners),
-        "v1:explain": Explain(service, max_request_bytes, manners),
-        **{f"v1:{verb}": Examples(verb, service, max_request_bytes, manners) for verb in (CLASSIFY, REGRESS)},
-    }

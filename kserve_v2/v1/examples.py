@@ -17,7 +17,10 @@ from kserve_v2.rest.json_tensor import Elements, dumped
 from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.json_values import writable
 from kserve_v2.rest.large_json import slice_rows
-from kserve_v2.rest.v1.codec import (
+from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.scheduling.slices import Slices
+from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
+from kserve_v2.v1.codec import (
     EXAMPLES,
     SIGNATURE_NAME,
     Columns,
@@ -26,10 +29,7 @@ from kserve_v2.rest.v1.codec import (
     decode_tensor,
     fits,
 )
-from kserve_v2.rest.v1.flavours import Manners
-from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
-from kserve_v2.scheduling.slices import Slices
-from kserve_v2.tensors.datatypes import BOOL, BYTES, Array
+from kserve_v2.v1.flavours import Manners
 
 CLASSIFY, REGRESS = "classify", "regress"
 

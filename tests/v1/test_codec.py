@@ -16,12 +16,12 @@ from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.v1.answer import encode_predictions
-from kserve_v2.rest.v1.codec import TF_DATATYPES, Decoded, decode_predict
-from kserve_v2.rest.v1.flavours import FLAVOURS
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.datatypes import BY_NAME, BYTES, DATATYPES, Array
+from kserve_v2.v1.answer import encode_predictions
+from kserve_v2.v1.codec import TF_DATATYPES, Decoded, decode_predict
+from kserve_v2.v1.flavours import FLAVOURS
 
 KSERVE, TF = FLAVOURS["kserve"], FLAVOURS["tfserving"]
 

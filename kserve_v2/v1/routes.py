@@ -1,15 +1,20 @@
 """The routes of the v1 protocol that say something of models."""
 
+from pathlib import Path
+
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from kserve_v2.errors import InvalidArgumentError, NotFoundError
 from kserve_v2.inference import InferenceService
-from kserve_v2.rest.openapi import documented
-from kserve_v2.rest.v1.flavours import Manners
-from kserve_v2.rest.v1.predict import acquire
-from kserve_v2.rest.v1.views import metadata_view, version_status
+from kserve_v2.rest.openapi import Texts
 from kserve_v2.rest.views import json_response
+from kserve_v2.v1.flavours import Manners
+from kserve_v2.v1.predict import acquire
+from kserve_v2.v1.views import metadata_view, version_status
+
+TEXTS = Texts(Path(__file__).parent, "/v1/models", ":")
+"""What is said of the protocol."""
 
 _VERBS = (":predict", ":explain", ":classify", ":regress")
 
@@ -17,14 +22,14 @@ _VERBS = (":predict", ":explain", ":classify", ":regress")
 def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> None:
     """Add the routes to `app`."""
 
-    @app.get("/v1/models", **documented("v1_models"))
+    @app.get("/v1/models", **TEXTS.documented("models"))
     async def models() -> Response:
         """The models that answer."""
         names = {model.name for model in service.statistics()}
         return json_response({"models": sorted(names.union(service.manager.other_names))})
 
-    @app.get("/v1/models/{model_name:model}", **documented("v1_status"))
-    @app.get("/v1/models/{model_name:model}/versions/{version}", **documented("v1_status"))
+    @app.get("/v1/models/{model_name:model}", **TEXTS.documented("status"))
+    @app.get("/v1/models/{model_name:model}/versions/{version}", **TEXTS.documented("status"))
     @app.get("/v1/models/{model_name:model}/labels/{version}", include_in_schema=False)
     async def status(model_name: str, version: str = "") -> Response:
         """Whether a model answers, and the state of each of its versions."""
@@ -43,8 +48,8 @@ def add_v1_routes(app: FastAPI, service: InferenceService, manners: Manners) -> 
             return json_response({"name": model_name, "ready": True, **states})
         return json_response({"error": f"Model with name {model_name} is not ready.", **states}, 503)
 
-    @app.get("/v1/models/{model_name:model}/metadata", **documented("v1_metadata"))
-    @app.get("/v1/models/{model_name:model}/versions/{version}/metadata", **documented("v1_metadata"))
+    @app.get("/v1/models/{model_name:model}/metadata", **TEXTS.documented("metadata"))
+    @app.get("/v1/models/{model_name:model}/versions/{version}/metadata", **TEXTS.documented("metadata"))
     @app.get("/v1/models/{model_name:model}/labels/{version}/metadata", include_in_schema=False)
     async def metadata(model_name: str, version: str = "") -> Response:
         """Inputs and outputs of a model, as TF Serving has them."""

@@ -17,8 +17,8 @@ from kserve_v2.rest.json_text import parse_json
 from kserve_v2.rest.json_values import flatten_nested
 from kserve_v2.rest.large_json import parse_large, put_back
 from kserve_v2.rest.large_lists import loaded, numbers_of
-from kserve_v2.rest.v1.codec import EXAMPLES, INPUTS, INSTANCES, Columns
 from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices
+from kserve_v2.v1.codec import EXAMPLES, INPUTS, INSTANCES, Columns
 
 # The first row, as far as its first name. All begin with the same bytes, or are left to those who read them in one go.
 _FIRST_ROW = {
