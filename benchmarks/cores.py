@@ -89,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
     parser.add_argument("--threads", type=int, default=max(1, cpus // 4), help="of the load generator")
     parser.add_argument("--single", action="store_true", help="the model is at home in one process")
-    parser.add_argument("--rows", type=int, default=1, help="rows of a request (default: 1, at most 8)")
+    parser.add_argument("--rows", type=int, default=1, help="rows of a request (default: 1)")
     options = parser.parse_args(argv)
     traffic = Traffic(options.rows, options.threads)
     print(
@@ -106,9 +106,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(directory: Path, options: argparse.Namespace, traffic: Traffic) -> dict[Case, list[Measured]]:
     repository = directory / "models"
     shutil.copytree(_MODEL, repository / "add_sub")
-    if options.single:
-        with (repository / "add_sub" / "config.pbtxt").open("a") as config:
-            config.write(_SINGLE)
+    config = repository / "add_sub" / "config.pbtxt"
+    text = config.read_text().replace("max_batch_size: 8 ", f"max_batch_size: {max(8, traffic.rows)} ")
+    config.write_text(text + _SINGLE * options.single)
     found: dict[Case, list[Measured]] = {}
     for number in range(options.rounds):
         print(f"round {number + 1} of {options.rounds}", file=sys.stderr, flush=True)
