@@ -43,7 +43,7 @@ def run_job(module: str, job: Mapping[str, object], seconds: float) -> Load:
     seen = json.loads(output)
     if seen["failure"]:
         raise LoadError(seen["failure"])
-    return Load(seen["requests"], seen["seconds"], Latency(**seen["latency"]), busy)
+    return Load(seen["requests"], seen["seconds"], Latency(**seen["latency"]), busy, seen.get("uncounted", 0))
 
 
 def to_json(exchange: Exchange) -> dict[str, object]:

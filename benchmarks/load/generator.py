@@ -36,13 +36,14 @@ class Load:
     """What one run of a generator saw.
 
     `requests`: answers, all of them right. `busy`: CPU time of the generator over the time that it ran; near
-    1 the generator is the bottleneck.
+    1 the generator is the bottleneck. `uncounted`: requests whose latency does not count, as the generator was held up.
     """
 
     requests: int
     seconds: float
     latency: Latency
     busy: float
+    uncounted: int = 0
 
     @property
     def per_second(self) -> float:
