@@ -4,7 +4,7 @@
 within each round. The model is replicated; with `--single` it is at home in one process, to which the others hand their
 requests. Beside them stands what the load generator can do with as many processes that only answer: where the server
 comes near to that, the generator is what was measured. `--connections 1 4 64` shows how few connections are spread, and
-`--rows 8` asks for several rows in each request: more work for the server, and hardly any for the generator, which
+`--rows 128` asks for many rows in each request: more work for the server, and hardly any for the generator, which
 leaves the processes more of the CPUs. It needs wrk and h2load. The exit status is 0 if everything was measured.
 """
 

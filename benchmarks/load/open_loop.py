@@ -28,7 +28,7 @@ from benchmarks.load.generator import Load
 
 _DRAIN_SECONDS = 10
 _READ_BYTES = 256 * 1024
-_PAUSE_NS = 500_000
+_PAUSE_NS = 100_000
 
 
 def run_open_loop(exchange: Exchange, connections: int, seconds: int, per_second: float) -> Load:
