@@ -24,3 +24,4 @@ def test_what_counts_if_the_generator_was_held_up(turns: list[Turn], counted: li
             latencies.add(latency)
         latencies.end_turn(held_up, all_answered)
     assert list(latencies.counted_ns) == counted
+    assert sorted([*latencies.left_out_ns, *counted]) == [latency for seen, _, _ in turns for latency in seen]
