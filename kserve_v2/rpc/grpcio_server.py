@@ -18,6 +18,7 @@ from kserve_v2.rpc.options import (
     GrpcOptions,
 )
 from kserve_v2.rpc.status import StatusCode, retry_pushback, status_of
+from kserve_v2.scheduling.failures import unless_cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -234,8 +235,8 @@ def _streaming(answer: Callable[[Any, Context], AsyncIterator[Parts]]) -> Any:
         try:
             async for response in answer(request, _Context(context)):
                 yield b"".join(response)
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
-            failure = error
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a defect of ours is one call's failure
+            failure = unless_cancelled(error)
         else:
             return
         await _sent(failure, context)

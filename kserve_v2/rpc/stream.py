@@ -26,6 +26,7 @@ from kserve_v2.rpc.large import receive_large
 from kserve_v2.rpc.received import Received, receive
 from kserve_v2.rpc.status import known
 from kserve_v2.rpc.traces import begin_trace, text_metadata
+from kserve_v2.scheduling.failures import unless_cancelled
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, stream
 from kserve_v2.scheduling.slices import LARGE_BYTES, Slices, Work
 from kserve_v2.scheduling.target import Ticket
@@ -205,8 +206,8 @@ class _Stream:
         end: ServingError | None
         try:
             end = await self._read_all(messages)
-        except Exception as error:  # noqa: BLE001 - a defect of ours must not leave the client waiting
-            end = known(error)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - nothing must leave the client waiting
+            end = known(unless_cancelled(error))
         # The end is not counted as in flight; its release makes the count wrong, but nothing is read any more.
         last = _Turn(self)
         self._turns.append(last)
@@ -280,8 +281,8 @@ class _Stream:
         trace = begin_trace(self._tracer, message.model_name, self._metadata) if self._tracer.on else None
         try:
             await self._service.loaded(lambda: self._ask(received, trace, group), len(received.data))
-        except ServingError as error:
-            self._refuse(message.id, error, trace, in_order=True)
+        except (ServingError, asyncio.CancelledError) as error:
+            self._refuse(message.id, known(unless_cancelled(error)), trace, in_order=True)
 
     def _ask(self, received: Received, trace: Trace | None, group: asyncio.TaskGroup) -> None:
         """Begin a request. With a NotLoadedError, nothing has happened."""
@@ -443,8 +444,8 @@ class _Stream:
         try:
             try:
                 final = await self._send_responses(model, request, forms, turn)
-            except Exception as error:  # noqa: BLE001 - one request's failure is a message
-                last = self._failure(request, error, trace)
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - one request's failure is a message
+                last = self._failure(request, unless_cancelled(error), trace)
             else:
                 wants_final = wants_final and not final
                 last = _final_response(request) if wants_final else None

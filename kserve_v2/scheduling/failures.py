@@ -15,6 +15,7 @@ from kserve_v2.errors import (
     as_serving_error,
     describe,
     has_text,
+    ordinary,
 )
 from kserve_v2.messages import InferRequest
 from kserve_v2.scheduling.contained import log_error
@@ -30,6 +31,16 @@ def known(error: Exception, where: str) -> ServingError:
         return error
     logger.error("unexpected error in the %s", where, exc_info=error)
     return InternalError("internal error: the server's log has the details")
+
+
+def unless_cancelled(error: BaseException) -> Exception:
+    """An error that a task has caught, as one that ends its work. What it has waited for may have been cancelled, and
+    then somebody waits for its outcome all the same. Raises `error` if the task itself was.
+    """
+    task = asyncio.current_task()
+    if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+        raise error
+    return ordinary(error)
 
 
 def unheard(work: "asyncio.Future[Any]") -> None:

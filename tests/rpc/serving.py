@@ -67,6 +67,7 @@ class Methods:
             unary("/test/Cancelled", StringValue, self.cancelled),
             unary("/test/Metadata", StringValue, self.metadata),
             server_streaming("/test/Repeat", Int64Value, self.repeat),
+            server_streaming("/test/CancelledStream", BytesValue, self.cancelled_stream),
             streaming("/test/Stream", BytesValue, self.stream),
             streaming("/test/Deaf", BytesValue, self.deaf),
         )
@@ -117,6 +118,11 @@ class Methods:
         waited_for: asyncio.Future[StringValue] = asyncio.get_running_loop().create_future()
         waited_for.cancel()
         return await waited_for
+
+    async def cancelled_stream(self, request: BytesValue, context: Context) -> AsyncIterator[BytesValue]:
+        """The request, and then as `cancelled`."""
+        yield request
+        await self.cancelled(StringValue(), context)
 
     async def metadata(self, request: StringValue, context: Context) -> StringValue:
         """The metadata that the test has sent."""

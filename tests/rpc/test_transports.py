@@ -118,6 +118,12 @@ def test_what_an_answer_waits_for_is_cancelled(channel: grpc.Channel) -> None:
     assert failure(unary(channel, "Cancelled"), StringValue())[0] is STATUS.INTERNAL
 
 
+def test_what_a_stream_waits_for_is_cancelled(channel: grpc.Channel) -> None:
+    answers = stream_of(channel, iter([BytesValue(value=b"a")]), "CancelledStream")
+    assert next(answers).value == b"a"
+    assert failure(lambda **_: next(answers))[0] is STATUS.INTERNAL
+
+
 @pytest.mark.parametrize("path", ["/test/NoSuch", "/no.such.Service/Echo", "/"])
 def test_unknown_methods(channel: grpc.Channel, path: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
@@ -179,9 +185,9 @@ def test_a_compressed_message_that_is_too_large_within(
 # --- streams ------------------------------------------------------------------------------------------------------
 
 
-def stream_of(channel: grpc.Channel, messages: Any, **options: Any) -> Any:
-    """A call of the method that sends everything back."""
-    method = channel.stream_stream("/test/Stream", BytesValue.SerializeToString, BytesValue.FromString)
+def stream_of(channel: grpc.Channel, messages: Any, name: str = "Stream", **options: Any) -> Any:
+    """A call of a method, by default the one that sends everything back."""
+    method = channel.stream_stream(f"/test/{name}", BytesValue.SerializeToString, BytesValue.FromString)
     return method(messages, **{"timeout": 30, **options})
 
 

@@ -16,6 +16,7 @@ from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import Window
 from kserve_v2.rpc.calls import Asked, Direct, Metadata, Parts, Rpc, Serialized, Streaming
 from kserve_v2.rpc.status import StatusCode, known, status_of
+from kserve_v2.scheduling.failures import unless_cancelled
 
 _EXITING = "Server exiting: the request was not finished in time"
 
@@ -205,8 +206,8 @@ class _StreamCall(_Call):
                     await self.link.drain()
             self.link.answer(self.number, ())
             self.end()
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
-            self.fail(error)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a defect of ours is one call's failure
+            self.fail(unless_cancelled(error))
         finally:
             self._forget_messages()
 

@@ -12,6 +12,7 @@ from kserve_v2.memory.inflight import COUNTED_BYTES
 from kserve_v2.rpc.calls import Asked, Direct, Parts, Serialized, Streaming
 from kserve_v2.rpc.transport.call import Call, Owner
 from kserve_v2.rpc.transport.head import RequestHead
+from kserve_v2.scheduling.failures import unless_cancelled
 
 
 class DirectCall(Call):
@@ -149,8 +150,8 @@ class StreamingCall(Call):
                     if self.queued:
                         await self._may_send.wait()
             self.finish()
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one call's failure
-            self.fail(error)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - a defect of ours is one call's failure
+            self.fail(unless_cancelled(error))
 
     def drained(self) -> None:
         self._may_send.set()
