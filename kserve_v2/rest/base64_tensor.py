@@ -100,14 +100,13 @@ def raw_base64(source: str, name: str) -> InvalidArgumentError:
     )
 
 
-def encode_base64_data(array: Array, name: str) -> list[str]:
-    """The elements of an output. Raises InvalidArgumentError if they are not BYTES."""
+def check_bytes(array: Array, name: str) -> None:
+    """Raise InvalidArgumentError if the elements of an output are not BYTES."""
     if datatype_of(array) is not BYTES:
         raise InvalidArgumentError(
             f"output '{name}': parameter '{CONTENT_TYPE}' is '{BASE64}', which is for BYTES, but it is "
             f"{datatype_of(array).name}"
         )
-    return [encode_base64(element) for element in array.reshape(-1)]
 
 
 def encode_base64(element: bytes) -> str:

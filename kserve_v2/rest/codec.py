@@ -22,19 +22,18 @@ from kserve_v2.net.limits import check_dimensions
 from kserve_v2.rest.base64_tensor import (
     BASE64,
     CONTENT_TYPE,
+    check_bytes,
     decode_base64_data,
-    encode_base64_data,
     raw_base64,
 )
 from kserve_v2.rest.file_kinds import kind_of_file
 from kserve_v2.rest.json_tensor import (
     decode_json_data,
     decode_plain_input,
-    encode_json_data,
     with_literals,
 )
 from kserve_v2.rest.json_text import leading_object_bytes, parse_json
-from kserve_v2.rest.large_json import BASE64_TEXTS, TEXTS, Gaps, is_large, written
+from kserve_v2.rest.large_json import BASE64_TEXTS, HALVES, TEXTS, Gaps, shown
 from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.raw_request import decode_raw_request
@@ -357,16 +356,17 @@ def encode_response(
                 binary += pieces
         elif output_format.shared_memory is not None:
             output_format.shared_memory.write(encode_raw_tensor(array), name)
-        elif output_format.base64:
-            entry["parameters"] = {CONTENT_TYPE: BASE64}
-            if array.dtype == BYTES.dtype and is_large(array):
-                entry["data"] = gaps.gap((yield from written(array.reshape(-1), name, BASE64_TEXTS)))
-            else:
-                entry["data"] = encode_base64_data(array, name)
-        elif is_large(array):
-            entry["data"] = gaps.gap((yield from written(array.reshape(-1), name, TEXTS)))
         else:
-            entry["data"] = encode_json_data(array, name)
+            as_json = TEXTS
+            if output_format.base64:
+                check_bytes(array, name)
+                entry["parameters"], as_json = {CONTENT_TYPE: BASE64}, BASE64_TEXTS
+            elif array.dtype in HALVES:
+                raise InvalidArgumentError(
+                    f"sending {BY_DTYPE[array.dtype].name} data via JSON is not supported. "
+                    f"Please use the binary data format for output '{name}'"
+                )
+            entry["data"] = yield from shown(array.reshape(-1), name, gaps, as_json)
         if name in said:
             entry["parameters"] = said[name] | entry.get("parameters", {})
         entries.append(entry)

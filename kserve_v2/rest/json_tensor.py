@@ -22,7 +22,6 @@ from kserve_v2.tensors.datatypes import (
     FP64,
     Array,
     Datatype,
-    datatype_of,
     largest_number,
 )
 from kserve_v2.tensors.numbers import array_of_numbers
@@ -311,30 +310,6 @@ def _misfit(numbers: list[Any], datatype: Datatype, name: str, prefix: str) -> I
         return InvalidArgumentError(f"{prefix}{reason} (input '{name}')")
     return InvalidArgumentError(
         f"{prefix}attempt to access JSON {_JSON_TYPES[kind][1]} (input '{name}': {reason})"
-    )
-
-
-def encode_json_data(array: Array, name: str) -> Any:
-    """What orjson is given as `data`: the flat array itself, the text of floats, or for BYTES a list of strings.
-
-    Raises InvalidArgumentError for what JSON cannot carry.
-    """
-    if array.dtype in JSON_DTYPES:
-        flat = array.reshape(-1)
-        if array.dtype.kind != "f":
-            return flat
-        text = orjson.dumps(flat, option=orjson.OPT_SERIALIZE_NUMPY)
-        # Where orjson writes null for NaN and the infinities: other numbers have no such letter.
-        return with_literals(flat) if b"n" in text else orjson.Fragment(text)
-    datatype = datatype_of(array)
-    if datatype is BYTES:
-        try:
-            return [element.decode() for element in array.reshape(-1)]
-        except UnicodeDecodeError:
-            raise no_utf8(name) from None
-    raise InvalidArgumentError(
-        f"sending {datatype.name} data via JSON is not supported. "
-        f"Please use the binary data format for output '{name}'"
     )
 
 

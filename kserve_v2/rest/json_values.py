@@ -117,9 +117,7 @@ def writable(array: Array, element: Callable[[bytes], Any] = text_or_base64) -> 
     if array.dtype != BYTES.dtype:
         # FP16 and BF16: each of their values is one of FP32.
         return array.astype(np.float32)
-    written = np.empty(array.size, dtype=np.object_)
-    written[:] = [element(each) for each in array.reshape(-1)]
-    return written.reshape(array.shape)
+    return np.asarray(np.frompyfunc(element, 1, 1)(array), np.object_)
 
 
 def as_lists(array: Array, element: Callable[[bytes], Any] = text_or_base64) -> Any:

@@ -17,7 +17,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory import large_texts
 from kserve_v2.rest.base64_tensor import base64_pieces, encode_base64
 from kserve_v2.rest.broken_json import BrokenError, list_may_follow, or_error
-from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8
+from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8, with_literals
 from kserve_v2.rest.json_text import check_depth, whole_characters
 from kserve_v2.rest.json_values import B64, as_lists
 from kserve_v2.rest.large_lists import loaded, read_list
@@ -31,7 +31,7 @@ _SLICE_NUMBERS = SLICE_BYTES // 8
 # To look whether all are finite takes so much less.
 _FINITE_NUMBERS = 64 * _SLICE_NUMBERS
 
-_HALVES = (FP16.dtype, BF16.dtype)
+HALVES = (FP16.dtype, BF16.dtype)
 
 # So many short lists, or none, are passed over in a slice.
 _SLICE_LISTS = 256
@@ -150,12 +150,12 @@ def is_large(array: Array) -> bool:
     """Whether an output takes many slices to write."""
     if array.dtype == BYTES.dtype:
         return large_texts.is_large(array) or sum(map(len, array.flat)) >= LARGE_BYTES
-    return array.dtype in JSON_DTYPES and array.size > 2 * _SLICE_NUMBERS
+    return array.size > 2 * _SLICE_NUMBERS and array.dtype in JSON_DTYPES
 
 
 def is_large_value(array: Array) -> bool:
     """As `is_large`, where FP16 and BF16 are written as the numbers that they are, too."""
-    return is_large(array) or (array.dtype in _HALVES and array.size > 2 * _SLICE_NUMBERS)
+    return is_large(array) or (array.size > 2 * _SLICE_NUMBERS and array.dtype in HALVES)
 
 
 class InJson(NamedTuple):
@@ -179,7 +179,15 @@ def shown(array: Array, name: str, gaps: "Gaps", as_json: InJson = TEXTS_OR_BASE
     """What stands in a document for an output, or a part of one, in lists in lists. Raises as `written`."""
     if is_large_value(array):
         return gaps.gap((yield from written(array, name, as_json)))
-    return as_lists(array, as_json.element)
+    try:
+        lists = as_lists(array, as_json.element)
+    except UnicodeDecodeError:
+        raise no_utf8(name) from None
+    if array.dtype.kind != "f":
+        return lists
+    text = orjson.dumps(lists, option=orjson.OPT_SERIALIZE_NUMPY)
+    # Where orjson writes null for NaN and the infinities: other numbers have no such letter.
+    return with_literals(lists) if b"n" in text else orjson.Fragment(text)
 
 
 def written(array: Array, name: str, as_json: InJson = TEXTS) -> Slices[list[bytes]]:
@@ -201,7 +209,7 @@ def _written_texts(array: Array, name: str, as_json: InJson) -> Slices[list[byte
     """`array` has one or more elements."""
     pieces: list[bytes] = []
     # What stands before an element whose number is a multiple of a list's size, of the innermost lists first.
-    levels = [prod(array.shape[axis:]) for axis in range(1, array.ndim)][::-1]
+    levels = [prod(array.shape[axis:]) for axis in range(array.ndim)][::-1]
     begun = 0
     for part in large_texts.kept_parts(array):
         gaps, texts = Gaps(), list[Any]()
@@ -210,10 +218,7 @@ def _written_texts(array: Array, name: str, as_json: InJson) -> Slices[list[byte
                 texts.append(gaps.gap((yield from written_text(element, name, as_json))))
             else:
                 texts.append(_short(element, name, as_json))
-        if not levels:
-            pieces += gaps.fill((b"," if pieces else b"[") + orjson.dumps(texts)[1:-1])
-        else:
-            pieces += gaps.fill(_nested(texts, begun, levels))
+        pieces += gaps.fill(_nested(texts, begun, levels))
         begun += len(part)
         yield
     pieces.append(b"]" * array.ndim)
@@ -260,7 +265,7 @@ def _nested(texts: list[Any], begun: int, levels: list[int]) -> bytes:
     while at < len(texts):
         number = begun + at
         opens = sum(number % level == 0 for level in levels)
-        before = b"[" * (len(levels) + 1) if not number else b"]" * opens + b"," + b"[" * opens
+        before = b"[" * len(levels) if not number else b"]" * opens + b"," + b"[" * opens
         end = min(len(texts), at + row - number % row)
         parts += (before, orjson.dumps(texts[at:end])[1:-1])
         at = end
@@ -289,7 +294,7 @@ def _written(array: Array, literal: bool) -> Slices[list[bytes]]:
 
 
 def _text(array: Array, literal: bool) -> bytes:
-    if array.dtype in _HALVES:
+    if array.dtype in HALVES:
         # Each of their values is one of FP32.
         array = array.astype(np.float32)
     if literal:

@@ -12,7 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.json_tensor import decode_json_data, encode_json_data, with_literals
+from kserve_v2.messages import InferResponse
+from kserve_v2.rest.codec import ALL_JSON, encode_response
+from kserve_v2.rest.json_tensor import decode_json_data
+from kserve_v2.rest.large_json import Gaps, shown
+from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import (
     BF16,
@@ -253,8 +257,8 @@ json_datatypes = [datatype for datatype in DATATYPES if datatype not in (FP16, B
 def test_numbers_survive_json(datatype: Datatype, data: st.DataObject) -> None:
     shape = data.draw(arrays.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4))
     array = data.draw(arrays.arrays(datatype.dtype, shape))
-    encoded = encode_json_data(array, "OUT")
-    text = orjson.dumps(with_literals(encoded), option=orjson.OPT_SERIALIZE_NUMPY)
+    encoded = at_once(shown(array, "OUT", Gaps()))
+    text = orjson.dumps(encoded, option=orjson.OPT_SERIALIZE_NUMPY)
     decoded = decode_json_data(announced(datatype, *shape), json.loads(text))
     np.testing.assert_array_equal(decoded, array)
 
@@ -263,7 +267,8 @@ def test_what_json_cannot_carry_is_refused_with_advice() -> None:
     not_text = np.empty(1, dtype=np.object_)
     not_text[0] = b"\xff"
     for array in (not_text, np.zeros(1, np.float16), np.zeros(1, ml_dtypes.bfloat16)):
+        response = InferResponse("m", "1", "", {"OUT": array})
         with pytest.raises(
             InvalidArgumentError, match=r"[Pp]lease use the binary data format for (this )?output"
         ):
-            encode_json_data(array, "OUT")
+            at_once(encode_response(response, ALL_JSON, {}, batched=False))
