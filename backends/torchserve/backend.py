@@ -16,7 +16,7 @@ from kserve_v2_child.torchserve.names import problem
 from kserve_v2.backend import ModelConfig, ModelSource, Unpacked
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.torchserve.archives import files_of, is_archive
-from kserve_v2.torchserve.model_config import DEFAULTS, fill, read_model_yaml, worker_settings
+from kserve_v2.torchserve.model_config import DEFAULTS, NO_GPU, fill, read_model_yaml, worker_settings
 
 from ..gpus import visible_gpus
 from .imports import missing_modules
@@ -81,7 +81,10 @@ class TorchServeBackend:
         def tell(text: str) -> None:
             logger.warning("model '%s': %s: %s", source.name, shown, text)
 
-        fill(config, worker_settings(whole, _defaults(config), shown, tell), gpu_count)
+        workers = worker_settings(whole, _defaults(config), shown, tell)
+        if workers.device_type == "gpu" and not (gpu_count or config.instance_group):
+            tell(NO_GPU)
+        fill(config, workers, gpu_count)
         if not config.HasField("model_transaction_policy") and _sends_parts(folder):
             config.model_transaction_policy.decoupled = True
         if source.kept is not None and manifest.requirements_file not in ("", _REQUIREMENTS):

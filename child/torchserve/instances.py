@@ -13,7 +13,6 @@ from typing import Any, Callable, Literal, Union
 from ..answers import ModelError, StreamedResponse
 from ..triton.threads import Worker as Thread
 from .packing import CONTENT_TYPE, REFUSED, STATUS
-from .results import Body
 from .rows import Row, rows_of
 from .worker import Worker, outputs_of
 
@@ -179,10 +178,10 @@ class PartsInstance:
             return
         sent = False
 
-        def send(index: int, body: Body, status: int) -> None:
+        def send(index: int, part: Json) -> None:
             nonlocal sent
             sent = True
-            streams[wanted[index].request].put_part(body, status)
+            streams[wanted[index].request].put_answer(part, final=False)
 
         several = len({row.request for row in wanted}) > 1
         try:
@@ -232,15 +231,8 @@ class Parts:
         """Whether nobody takes anything any more."""
         return self._gone or bool(self._request.cancelled)
 
-    def put_part(self, body: Body, status: int) -> None:
-        """What is sent before the rest."""
-        told = {CONTENT_TYPE: body.content_type} if body.content_type else {}
-        if status != 200:
-            told[STATUS] = status  # type: ignore[assignment]
-        self.put(StreamedResponse(outputs_of([body.data]), parameters=told))
-
     def put_answer(self, answer: Json, *, final: bool) -> None:
-        """The rest."""
+        """A part, or the rest."""
         if answer.get(REFUSED) and self._request.packed is None:
             self.put(refusal(answer))
             return

@@ -68,11 +68,11 @@ def _value(field: Field, decode: bool) -> Any:
     """JSON and texts as what they mean, if they can be read; anything else as bytes that may be written to."""
     kind: Optional[str] = field.content_type
     if decode and kind:
-        kind = kind.strip().lower()
+        kind = kind.partition(";")[0].strip().lower()
         try:
-            if kind.startswith("application/json"):
+            if kind == "application/json":
                 return loads(bytes(field.value))
-            if kind.startswith("text/"):
+            if kind.startswith("text"):
                 return bytes(field.value).decode("utf-8")
         except (ValueError, RecursionError):
             pass

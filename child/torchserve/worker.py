@@ -21,7 +21,7 @@ from .results import Body, body_of, checked
 from .rows import Row
 
 Json = dict[str, Any]
-SendPart = Callable[[int, Body, int], None]
+SendPart = Callable[[int, Json], None]
 
 
 class Worker:
@@ -53,6 +53,9 @@ class Worker:
     def _make_context(self) -> Any:
         folder = self._source.version_path
         metrics = importlib.import_module("ts.metrics.metrics_store").MetricsStore(self._name, self._sink)
+        kinds = importlib.import_module("ts.metrics.metric_type_enum").MetricTypes
+        for name, kind, unit, dimensions in json.loads(self._parameter("model_metrics") or "[]"):
+            metrics.add_metric_to_cache(name, unit, dimensions, kinds(kind))
         return importlib.import_module("ts.context").Context(
             self._name,
             str(folder),
@@ -84,12 +87,20 @@ class Worker:
 
     def handle(self, rows: Sequence[Row], send_part: Optional[SendPart] = None) -> list[Json]:
         """The answer to each row: its `body`, and the parameters that say more of it. `send_part`: takes parts of
-        answers that are sent beforehand. Raises what the handler raises, and ModelError for what is no answer.
+        answers that are sent beforehand, with the place of their row. Raises what the handler raises, and ModelError
+        for what is no answer.
         """
         context = self._context
-        context._begin(
-            {index: row.id for index, row in enumerate(rows)}, [row.headers for row in rows], send_part
-        )
+        send: Optional[Callable[[int, Body, int], None]] = None
+        if send_part is not None:
+            put = send_part
+
+            def send(place: int, body: Body, code: int) -> None:
+                # The first one begins the answer: it has what the handler has said of it until then.
+                part = _answer(body, context.request_processor[place])
+                put(place, {**part, STATUS: code} if code != 200 else part)
+
+        context._begin({index: row.id for index, row in enumerate(rows)}, [row.headers for row in rows], send)
         assert self._entry is not None  # noqa: S101 - it is initialized
         began = time.perf_counter()
         try:

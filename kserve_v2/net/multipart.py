@@ -5,9 +5,11 @@ be large, so they are read in slices: those who have small ones read them in one
 """
 
 import logging
+import re
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from io import BytesIO
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import ParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -25,6 +27,10 @@ SLICE_BYTES = 256 * 1024
 _MAX_BOUNDARY_BYTES = 70
 # Empty lines before the first part, which some programs write.
 _PREAMBLE_BYTES = 16
+
+# RFC 7578 has no such parameter, but there are clients that write names this way which are not ASCII (RFC 5987); the
+# parser passes it over.
+_EXTENDED_FILENAME = re.compile(rb""";[ \t]*filename\*[ \t]*=[ \t]*"?[^';]*'[^';]*'([^";]*)""", re.IGNORECASE)
 
 # It logs what is wrong with a form; here the client is told.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
@@ -159,6 +165,8 @@ class _Reading:
             ) from None
         if b"filename" in options:
             part.filename = options[b"filename"].decode(errors="replace")
+        elif extended := _EXTENDED_FILENAME.search(value):
+            part.filename = unquote_to_bytes(extended[1].strip()).decode(errors="replace")
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
         self._data.write(memoryview(data)[start:end])

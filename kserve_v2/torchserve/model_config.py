@@ -231,6 +231,10 @@ def fill(config: ModelConfig, settings: WorkerSettings, gpu_count: int) -> None:
         config.parameters[EXECUTION_TIMEOUT].string_value = str(timeout)
 
 
+NO_GPU = "deviceType: gpu, and there is no GPU that the server can use: it is served on CPUs"
+"""What is said where `instance_groups` gives what asks for GPUs to CPUs."""
+
+
 def _fill_queue(config: ModelConfig, settings: WorkerSettings) -> None:
     batching = config.dynamic_batching
     if config.max_batch_size > 1:
@@ -245,13 +249,13 @@ def _fill_queue(config: ModelConfig, settings: WorkerSettings) -> None:
 
 
 def instance_groups(settings: WorkerSettings, gpu_count: int) -> Sequence[ModelInstanceGroup]:
-    """Workers go to the GPUs in turn, as in TorchServe; there each of them is a process, and here as well."""
+    """Workers go to the GPUs in turn, as in TorchServe; there each of them is a process, and here as well. Where there
+    is no GPU, they go to CPUs, whatever is asked for.
+    """
     workers = settings.min_workers or 1
     gpus = settings.device_ids or tuple(range(gpu_count))
-    if settings.device_type == "cpu" or not (gpu_count or settings.device_type == "gpu"):
+    if settings.device_type == "cpu" or not gpu_count:
         return [ModelInstanceGroup(kind=ModelInstanceGroup.KIND_CPU, count=workers)]
-    if not gpus:
-        raise InvalidArgumentError("deviceType: gpu, and there is no GPU that the server can use")
     counts = {gpu: workers // len(gpus) + (place < workers % len(gpus)) for place, gpu in enumerate(gpus)}
     return [
         ModelInstanceGroup(kind=ModelInstanceGroup.KIND_GPU, count=count, gpus=[gpu])

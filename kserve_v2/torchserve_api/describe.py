@@ -31,7 +31,7 @@ def described(found: Registration, model: LoadedModel | None) -> dict[str, Any]:
         "startupTimeout": said.startup_timeout,
         "maxRetryTimeoutInSec": said.max_retry_timeout,
         "clientTimeoutInMills": said.client_timeout_ms,
-        "parallelType": said.parallel_type,
+        "parallelType": "" if said.parallel_type == "none" else said.parallel_type,
         "parallelLevel": said.parallel_level,
         "deviceType": said.device_type or _device(model),
         "continuousBatching": False,

@@ -1,13 +1,13 @@
 """The inference API: health, predictions in all their forms, workflows."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.inflight import Share
 from kserve_v2.scheduling.slices import LARGE_BYTES, at_once
-from kserve_v2.torchserve.rows import Answer, Failure, Row
+from kserve_v2.torchserve.rows import Answer, Failure, Field, Row
 from kserve_v2.torchserve_api.answering import Reply, of_answer, of_json, of_status
 from kserve_v2.torchserve_api.app import Answering, Asked
 from kserve_v2.torchserve_api.catalog import Registration
@@ -73,6 +73,12 @@ class Health:
         return now - found.down_since <= found.served.max_retry_timeout
 
 
+def _text_of(name: str, fields: Sequence[Field]) -> str:
+    """What a form says of a field; of repeated ones the last counts. "" if it does not."""
+    found = [each.value for each in fields if each.name == name]
+    return bytes(found[-1]).decode(errors="replace") if found else ""
+
+
 class InferenceCalls:
     """Answers them. On the event loop."""
 
@@ -122,12 +128,18 @@ class InferenceCalls:
     async def invoke(self, asked: Asked) -> Reply:
         """A prediction, as SageMaker asks for one."""
         name = asked.route.name or parse_query(asked.query).get("model_name", "")
-        if not name:
-            only = self._registry.at_startup
-            if len(only) != 1:
-                raise bad_request("Parameter model_name is required.")
-            name = only[0]
-        return await self._predict(asked, name, "", asked.query, explain=False)
+        if name:
+            return await self._predict(asked, name, "", asked.query, explain=False)
+        row = await self._row(asked, asked.query, explain=False)
+        name = _text_of("model_name", row.fields) or self._only_one()
+        self._registry.find(name)
+        return await self._answer(asked, name, "", row)
+
+    def _only_one(self) -> str:
+        only = self._registry.at_startup
+        if len(only) != 1:
+            raise bad_request("Parameter model_name is required.")
+        return only[0]
 
     async def workflow(self, asked: Asked) -> Reply:
         """The answer of a workflow."""
@@ -144,6 +156,9 @@ class InferenceCalls:
         # An unknown model is told before a body that is wrong.
         self._registry.find(name, version)
         row = await self._row(asked, query, explain=explain)
+        return await self._answer(asked, name, version, row)
+
+    async def _answer(self, asked: Asked, name: str, version: str, row: Row) -> Reply:
         asked.body = b""
         answer, more = await self._predictor.predict(name, version, row, asked.access, asked.trace)
         return of_answer(answer, more)

@@ -1,10 +1,7 @@
 """The metrics API: TorchServe's own metrics, and those of handlers."""
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.metrics.text import Family
 from kserve_v2.repository.manager import ModelManager
 from kserve_v2.torchserve_api.answering import Reply
@@ -20,31 +17,6 @@ STANDARD = frozenset({"HandlerTime", "PredictionTime"})
 """Those of handlers that are shown where no metrics.yaml says which."""
 
 _FIRST_WORKER = 9000
-
-
-def listed_metrics(path: Path) -> frozenset[str]:
-    """The metrics of models that a metrics.yaml lists. Raises InvalidArgumentError."""
-    try:
-        import yaml  # noqa: PLC0415 - only where there is such a file
-    except ModuleNotFoundError:
-        raise InvalidArgumentError(
-            f"metrics_config {path}: to read it takes the Python package pyyaml: pip install pyyaml"
-        ) from None
-    try:
-        document: Any = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise InvalidArgumentError(f"metrics_config {path} cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise InvalidArgumentError(f"metrics_config {path} is not YAML: {error}") from None
-    models = document.get("model_metrics") if isinstance(document, dict) else None
-    kinds = models.values() if isinstance(models, dict) else ()
-    return frozenset(
-        str(each["name"])
-        for kind in kinds
-        if isinstance(kind, list)
-        for each in kind
-        if isinstance(each, dict) and "name" in each
-    )
 
 
 class MetricsCalls:

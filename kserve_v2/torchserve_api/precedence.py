@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kserve_v2.torchserve.model_config import NO_GPU
 from kserve_v2.torchserve_api.config import TorchServeConfig
 from kserve_v2.torchserve_api.config_models import VersionSettings
 
@@ -60,10 +61,12 @@ def served(
     asked: Asked,
     *,
     workers: int,
+    gpus: int,
     model: str,
 ) -> Served:
     """How it is served. `written`: model-config.yaml. `operator`: what `models` says. `workers`: how many there are if
-    nobody says anything. `model`: for the log, which is told of what is wrong in `written` and passed over.
+    nobody says anything. `gpus`: how many GPUs there are. `model`: for the log, which is told of what is wrong in
+    `written` and passed over.
     """
     yaml = _Yaml(written, model)
     low, high = yaml.number("minWorkers", 1), yaml.number("maxWorkers", 1)
@@ -89,20 +92,20 @@ def served(
         response_timeout=_first(
             yaml.number("responseTimeout", 1),
             None if said else asked.response_timeout,
-            operator.response_timeout,
+            None if said else operator.response_timeout,
             default=config.default_response_timeout,
         ),
         startup_timeout=_first(
             yaml.number("startupTimeout", 1),
             None if said else asked.startup_timeout,
-            operator.startup_timeout,
+            None if said else operator.startup_timeout,
             default=config.default_startup_timeout,
         ),
         max_retry_timeout=_first(yaml.number("maxRetryTimeoutInSec", 0), default=300),
         client_timeout_ms=_first(yaml.number("clientTimeoutInMills", 0), default=0),
         job_queue_size=_first(yaml.number("jobQueueSize", 1), default=config.job_queue_size),
-        device_type=yaml.text("deviceType"),
-        device_ids=yaml.numbers("deviceIds"),
+        device_type=yaml.device_type(gpus),
+        device_ids=yaml.device_ids(gpus),
         parallel_type=yaml.text("parallelType"),
         parallel_level=_first(yaml.number("parallelLevel", 1), default=0),
     )  # fmt: skip
@@ -129,12 +132,15 @@ class _Yaml:
             return None
         return value
 
-    def numbers(self, key: str) -> tuple[int, ...]:
-        value = self.members.get(key)
+    def device_ids(self, gpus: int) -> tuple[int, ...]:
+        value = self.members.get("deviceIds")
         if value is None:
             return ()
         if not isinstance(value, list) or any(type(each) is not int for each in value):
-            self._pass_over(key, value, "a list of whole numbers")
+            self._pass_over("deviceIds", value, "a list of whole numbers")
+            return ()
+        if not all(0 <= each < gpus for each in value):
+            self._pass_over("deviceIds", value, f"numbers of GPUs, of which there are {gpus}")
             return ()
         return tuple(value)
 
@@ -146,6 +152,13 @@ class _Yaml:
             self._pass_over(key, value, "a text")
             return ""
         return value
+
+    def device_type(self, gpus: int) -> str:
+        value = self.text("deviceType")
+        if value != "gpu" or gpus:
+            return value
+        logger.warning("model '%s': model-config.yaml: %s", self.model, NO_GPU)
+        return "cpu"
 
     def _pass_over(self, key: str, value: object, expected: str) -> None:
         logger.warning(

@@ -3,6 +3,7 @@ loaded, loaded again and unloaded by the same commands as any other.
 """
 
 import asyncio
+import json
 import logging
 import shutil
 import time
@@ -28,6 +29,7 @@ from kserve_v2.torchserve_api.errors import (
     model_not_found,
     workers_failed,
 )
+from kserve_v2.torchserve_api.listed_metrics import ListedMetric
 from kserve_v2.torchserve_api.model_links import model_config, model_links
 from kserve_v2.torchserve_api.places import Archives, Place
 from kserve_v2.torchserve_api.precedence import NOTHING_ASKED, Asked, served
@@ -64,13 +66,15 @@ class Registry(Catalog):
         config: TorchServeConfig,
         gpus: int = 0,
         reserved: Collection[str] = (),
+        listed: Sequence[ListedMetric] = (),
     ) -> None:
         """`added`: where the models are put that the manager loads. `gpus`: how many there are. `reserved`: names of
-        the server's other models.
+        the server's other models. `listed`: metrics that handlers find there already.
         """
         super().__init__(reserved)
         self._manager, self._added, self._archives, self.config = manager, added, archives, config
         self._gpus = gpus
+        self._listed = json.dumps(list(listed)) if listed else ""
         self._work: set[asyncio.Task[Any]] = set()
         self._fetching = ThreadPoolExecutor(_FETCHES, "torchserve-fetch")
 
@@ -215,7 +219,13 @@ class Registry(Catalog):
             place,
             archive,
             served(
-                self.config, archive.written, operator, register.asked, workers=self._workers(), model=name
+                self.config,
+                archive.written,
+                operator,
+                register.asked,
+                workers=self._workers(),
+                gpus=self._gpus,
+                model=name,
             ),
             register.handler,
             at_startup,
@@ -285,6 +295,7 @@ class Registry(Catalog):
             "model_name": found.name,
             "model_version": found.version,
             "install_requirements": "true" if config.install_py_dep_per_model else "",
+            "model_metrics": self._listed,
             "limit_max_image_pixels": "" if config.limit_max_image_pixels else "false",
         }
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,8 +33,9 @@ from kserve_v2.torchserve_api.grpc_inference import InferenceServicer
 from kserve_v2.torchserve_api.grpc_management import ManagementServicer
 from kserve_v2.torchserve_api.inference_calls import InferenceCalls
 from kserve_v2.torchserve_api.lane import Models, PredictionLane
+from kserve_v2.torchserve_api.listed_metrics import ListedMetric, listed_metrics
 from kserve_v2.torchserve_api.management_calls import ManagementCalls
-from kserve_v2.torchserve_api.metrics_calls import STANDARD, MetricsCalls, listed_metrics
+from kserve_v2.torchserve_api.metrics_calls import STANDARD, MetricsCalls
 from kserve_v2.torchserve_api.places import Archives
 from kserve_v2.torchserve_api.predictor import Predictor
 from kserve_v2.torchserve_api.registry import Registry
@@ -57,6 +58,10 @@ class Surroundings:
     key_folder: Path = Path()
 
 
+def _shown(listed: Sequence[ListedMetric] | None) -> frozenset[str]:
+    return STANDARD if listed is None else frozenset(each.name for each in listed)
+
+
 class TorchServe:
     """All of it. Made, started and stopped on one event loop."""
 
@@ -68,8 +73,9 @@ class TorchServe:
         """
         self._service, self._config, self._around, self._added = service, config, around, locations.added
         archives = Archives(config.model_store, config.allowed_urls, around.fetch_rules)
+        listed = listed_metrics(config.metrics_config) if config.metrics_config is not None else None
         self.registry = Registry(
-            service.manager, locations.added, archives, config, gpu_count(), locations.single
+            service.manager, locations.added, archives, config, gpu_count(), locations.single, listed or ()
         )
         self._counters = Counters()
         predictor = Predictor(service, self.registry, self._counters)
@@ -83,12 +89,11 @@ class TorchServe:
         )
         of_workflows = WorkflowCalls(workflows, model_api=config.enable_model_api)
         management = ManagementCalls(service, self.registry, predictor, self._tokens, of_workflows)
-        listed = listed_metrics(config.metrics_config) if config.metrics_config is not None else STANDARD
         metrics = MetricsCalls(
             service.manager,
             self.registry,
             self._counters,
-            None if config.model_metrics_auto_detect else listed,
+            None if config.model_metrics_auto_detect else _shown(listed),
             system=not config.disable_system_metrics,
         )
         self._calls: Mapping[Call, Answering] = {**inference.calls(), **management.calls(), **metrics.calls()}

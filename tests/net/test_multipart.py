@@ -41,6 +41,21 @@ def test_a_form() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b"; filename*=UTF-8''%e2%82%ac%20rates.txt", "€ rates.txt"),
+        (b"; FileName* = utf-8'en'a;b=c", "a"),
+        (b"; filename=plain.txt; filename*=utf-8''other.txt", "plain.txt"),
+        (b"; filename*=%e2", None),
+        (b"", None),
+    ],
+)
+def test_names_of_files_that_are_not_ascii(said: bytes, expected: str | None) -> None:
+    [part] = at_once(read_form(form(field(b"a", b"x", said)), BOUNDARY))
+    assert (part.name, part.filename) == ("a", expected)
+
+
 # httpx escapes what RFC 7578 does not.
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters='"\\'), min_size=1, max_size=20

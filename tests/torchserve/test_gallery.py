@@ -100,6 +100,40 @@ def test_a_text_classifier_cleans_the_text_first(tmp_path: Path) -> None:
             handler.ask("panic", "panic")
 
 
+EMBEDS = """
+import torch
+from torch import nn
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.EmbeddingBag(5, 3)
+        self.layer = nn.Linear(3, 2)
+        with torch.no_grad():
+            self.embedding.weight.copy_(torch.arange(15.0).reshape(5, 3).cos())
+            self.layer.weight.copy_(torch.arange(6.0).reshape(2, 3).sin())
+
+    def forward(self, text, offsets):
+        return self.layer(torch.tanh(self.embedding(text, offsets)))
+"""
+
+
+def test_what_makes_a_text_what_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("captum")
+    torch.save({"good": 1, "day": 2, "good day": 3}, tmp_path / "source_vocab.pt")
+    path = archive(
+        tmp_path, "m", "text_classifier", model_file="network.py", network__py=EMBEDS,
+        source_vocab__pt=(tmp_path / "source_vocab.pt").read_bytes(),
+    )  # fmt: skip
+    with loaded(path) as handler:
+        [answer] = handler.json(b"Good day!", headers={"explain": "True"})
+    assert answer["words"] == ["good", "day"]
+    # As observed on TorchServe 0.12.
+    expected = [0.329762727022171, 0.17771942913532257, 0.49251788854599]
+    assert answer["importances"] == [pytest.approx(expected, rel=1e-5)]
+
+
 def test_a_handler_explains_and_describes(tmp_path: Path) -> None:
     row = {"features": [1.0, 1.0, 1.0], "target": 1}
     with loaded(gallery.table(tmp_path)) as handler:

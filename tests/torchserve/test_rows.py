@@ -52,6 +52,8 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Handler]:
         (Field("body", b'{"a": [1]}', "application/json"), ["dict", {"a": [1]}]),
         (Field("body", b'{"a": 1}', "Application/JSON; charset=utf-8"), ["dict", {"a": 1}]),
         (Field("body", b"[1, 2]", "application/json"), ["list", [1, 2]]),
+        (Field("body", b"[1, 2]", "application/jsonlines"), ["bytearray", "[1, 2]"]),
+        (Field("body", b"[1, 2]", "text"), ["str", "[1, 2]"]),
         (Field("body", b"{broken", "application/json"), ["bytearray", "{broken"]),
         (Field("body", "é".encode(), "text/plain"), ["str", "é"]),
         (Field("body", b"\xff", "text/plain"), ["bytearray", "\xff"]),

@@ -98,8 +98,12 @@ def server(
 ) -> Iterator[Server]:
     """`echo`, `lab` and `parts` are loaded, with one worker each."""
     folder = tmp_path_factory.mktemp("server")
+    (folder / "metrics.yaml").write_text(
+        "dimensions:\n  - &place Place\nmodel_metrics:\n  gauge:\n"
+        "    - {name: Listed, unit: ms, dimensions: [*place]}\n  odd: 1\n"
+    )
     (folder / "config.properties").write_text(
-        f"{PROPERTIES}\nmax_request_size=100000\nmax_response_size=200000\nmodel_metrics_auto_detect=true\n"
+        f"{PROPERTIES}\nmetrics_config={folder / 'metrics.yaml'}\nmax_request_size=100000\nmax_response_size=200000\nmodel_metrics_auto_detect=true\n"
         f"allowed_urls={web[0]}/.*,file:///.*\n"
         'models={"echo": {"1.0": {"minWorkers": 1, "maxWorkers": 2}}, "lab": {"1.0": {"minWorkers": 1}}, '
         '"parts": {"1.0": {"minWorkers": 1}}}\n'

@@ -27,6 +27,8 @@ def again(data, context):
 
 LAB = """
 import os
+from ts.metrics.metric_cache_errors import MetricsCacheKeyError
+from ts.metrics.metric_type_enum import MetricTypes
 from ts.utils.util import PredictionException
 
 def handle(data, context):
@@ -62,6 +64,13 @@ def handle(data, context):
             context.set_response_header(index, "X-Own", "yes")
             context.set_response_header(index, "X-Bad", "a" + chr(13) + chr(10) + "X-Injected: 1")
             context.set_response_content_type(index, "text/csv")
+        if word == "unlisted":
+            try:
+                context.metrics.get_metric("Nowhere", MetricTypes.GAUGE)
+            except MetricsCacheKeyError:
+                word = "missed"
+        if word == "listed":
+            context.metrics.get_metric("Listed", MetricTypes.GAUGE).add_or_update(3, ["here"])
         if word == "large":
             answers.append("x" * 300000)
         elif word == "headers":
@@ -84,6 +93,10 @@ from ts.handler_utils.utils import send_intermediate_predict_response
 def handle(data, context):
     if data is None:
         return
+    if data[0].get("body") == b"event":
+        context.set_response_content_type(0, "text/event-stream")
+        context.set_response_header(0, "X-Own", "yes")
+        context.set_response_status(code=207, idx=0)
     for part in ("a", "b"):
         send_intermediate_predict_response([part], context.request_ids, "Intermediate", 200, context)
     return ["end"]

@@ -86,6 +86,10 @@ def test_parameters_of_invocations_are_fields(server: Server) -> None:
     assert answer.json() == {"model_name": "echo", "a": "b", "body": "x"}
     answer = server.inference.post("/invocations?model_name=echo", data={"c": "d"})
     assert answer.json() == {"model_name": "echo", "c": "d"}
+    for form in ({"data": {"model_name": "echo"}}, {"files": {"model_name": (None, "echo")}}):
+        assert server.inference.post("/invocations", **form).json() == {"model_name": "echo"}
+    answer = server.inference.post("/invocations", data={"model_name": "nosuch"})
+    assert answer.json() == error(404, "ModelNotFoundException", "Model not found: nosuch")
     answer = server.inference.post("/invocations", content=b"x")
     assert answer.json() == error(400, "BadRequestException", "Parameter model_name is required.")
 
@@ -226,6 +230,13 @@ def test_parts_come_one_behind_the_other(server: Server) -> None:
     with server.inference.stream("POST", "/predictions/parts", content=b"x") as answer:
         assert answer.headers["transfer-encoding"] == "chunked"
         assert answer.headers["ts_stream_next"] == "true"
+        assert b"".join(answer.iter_raw()) == b"abend"
+
+
+def test_the_first_part_has_what_the_handler_has_said_of_the_answer(server: Server) -> None:
+    with server.inference.stream("POST", "/predictions/parts", content=b"event") as answer:
+        assert answer.status_code == 207
+        assert (answer.headers["content-type"], answer.headers["x-own"]) == ("text/event-stream", "yes")
         assert b"".join(answer.iter_raw()) == b"abend"
 
 

@@ -56,6 +56,15 @@ def test_the_metrics_of_handlers(server: Server) -> None:
     assert value >= 1
 
 
+def test_a_handler_finds_the_metrics_that_are_listed(server: Server) -> None:
+    assert server.inference.post("/predictions/lab", content=b"listed").text == "listed"
+    while "Listed" not in (found := samples(server, "?name[]=Listed")):
+        pass
+    [(labels, value)] = found["Listed"]
+    assert (labels["Place"], value) == ("here", 3)
+    assert server.inference.post("/predictions/lab", content=b"unlisted").text == "missed"
+
+
 def test_some_of_them(server: Server) -> None:
     found = samples(server, "?name[]=Requests2XX&name[]=MemoryUsed")
     assert found.keys() == {"Requests2XX", "MemoryUsed"}

@@ -18,8 +18,9 @@ def decide(
     asked: Asked = NOTHING_ASKED,
     *,
     workers: int = 2,
+    gpus: int = 0,
 ) -> Served:
-    return served(TorchServeConfig(), written or {}, operator, asked, workers=workers, model="m")
+    return served(TorchServeConfig(), written or {}, operator, asked, workers=workers, gpus=gpus, model="m")
 
 
 def test_defaults() -> None:
@@ -52,6 +53,12 @@ def test_the_archive_goes_before_both() -> None:
     assert (found.response_timeout, found.job_queue_size, found.device_type) == (60, 9, "cpu")
 
 
+def test_a_file_that_says_nothing_of_times_means_the_default_ones() -> None:
+    found = decide({"minWorkers": 1}, OPERATOR, Asked(response_timeout=5, startup_timeout=6))
+    assert (found.response_timeout, found.startup_timeout) == (120, 120)
+    assert (found.batch_size, found.max_batch_delay) == (5, 77)
+
+
 def test_the_call_goes_before_the_archive_in_batches_alone() -> None:
     asked = Asked(batch_size=16, max_batch_delay=20, initial_workers=0, response_timeout=5, startup_timeout=6)
     found = decide(YAML, OPERATOR, asked)
@@ -75,6 +82,23 @@ def test_the_call_goes_before_the_archive_in_batches_alone() -> None:
 def test_workers_of_the_archive(written: dict[str, Any], expected: tuple[int, int]) -> None:
     found = decide(written)
     assert (found.min_workers, found.max_workers) == expected
+
+
+@pytest.mark.parametrize(
+    ("gpus", "kind", "ids", "told"),
+    [
+        (2, "gpu", (0, 1), ""),
+        (1, "gpu", (), "deviceIds is ignored: expected numbers of GPUs, of which there are 1, got [0, 1]"),
+        (0, "cpu", (), "deviceType: gpu, and there is no GPU that the server can use: it is served on CPUs"),
+    ],
+)
+def test_gpus_that_are_not_there(
+    gpus: int, kind: str, ids: tuple[int, ...], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = decide({"deviceType": "gpu", "deviceIds": [0, 1]}, gpus=gpus)
+    assert (found.device_type, found.device_ids) == (kind, ids)
+    assert told in caplog.text
+    assert bool(told) == bool(caplog.records)
 
 
 def test_what_is_of_another_kind_is_told_and_passed_over(caplog: pytest.LogCaptureFixture) -> None:

@@ -18,7 +18,7 @@ def test_no_archive_keeps_the_others_from_being_served(tmp_path: Path) -> None:
     store = tmp_path / "store"
     mar(store, "good")
     mar(store, "batched", yaml="batchSize: 99999999999\nmaxBatchDelay: 99999999999\n")
-    mar(store, "device", yaml="deviceType: gpu\n")
+    mar(store, "device", yaml="minWorkers: 1\ndeviceType: gpu\ndeviceIds: [0, 1]\nparallelType: none\n")
     aliases = (f"b{n}: &a{n + 1} [{', '.join([f'*a{n}'] * 10)}]\n" for n in range(9))
     mar(store, "bomb", yaml=f"a: &a0 [x]\n{''.join(aliases)}")
     mar(store, "named", file="..%2f.mar").rename(store / "un named.mar")
@@ -34,13 +34,19 @@ def test_no_archive_keeps_the_others_from_being_served(tmp_path: Path) -> None:
     server = Server.of(launch(tmp_path, None, *flags))
     try:
         listed = [each["modelName"] for each in server.management.get("/models").json()["models"]]
-        assert listed == ["batched", "good", "named"]
+        assert listed == ["batched", "device", "good", "named"]
         assert server.inference.post("/predictions/good", content=b"x").json() == {"body": "x"}
         [found] = server.management.get("/models/batched").json()
         assert (found["batchSize"], found["maxBatchDelay"]) == (1, 100)
+        [found] = server.management.get("/models/device").json()
+        assert found["parallelType"] == ""
+        if found["deviceType"] == "cpu":
+            # TorchServe serves it there, too.
+            assert "deviceIds" not in found
+            assert "there is no GPU that the server can use: it is served on CPUs" in server.running.log
+        assert server.inference.post("/predictions/device", content=b"x").json() == {"body": "x"}
         log = server.running.log
         for name in (
-            "device",
             "bomb",
             "empty.mar",
             "folder",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional, Union
 
 from ts.metrics.dimension import Dimension
+from ts.metrics.metric_cache_errors import MetricsCacheKeyError, MetricsCacheValueError
 from ts.metrics.metric_type_enum import MetricTypes
 
 logger = logging.getLogger(__name__)
@@ -157,7 +158,7 @@ class MetricsStore:
         try:
             return self._cached[metric_name, metric_type]
         except KeyError:
-            raise KeyError(
+            raise MetricsCacheKeyError(
                 f"there is no {metric_type.value} '{metric_name}': add_metric_to_cache makes one"
             ) from None
 
@@ -178,7 +179,7 @@ class MetricsStore:
 
 def _known(unit: str, units: Mapping[str, str]) -> str:
     if unit not in units and unit not in units.values():
-        raise ValueError(f"unit '{unit}': expected one of {', '.join(units)}")
+        raise MetricsCacheValueError(f"unit '{unit}': expected one of {', '.join(units)}")
     return unit
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ts.handler_utils import text_cleaning
+from ts.handler_utils.text_utils import get_tokenizer
 from ts.torch_handler.base_handler import BaseHandler
 
 logger = logging.getLogger(__name__)
@@ -18,6 +19,11 @@ logger = logging.getLogger(__name__)
 
 class TextHandler(BaseHandler):
     """Has a vocabulary beside the model, and cleans texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source_vocab: Any = None
+        self.tokenizer = get_tokenizer("basic_english")
 
     def initialize(self, context: Any) -> None:
         """Load vocabulary and model."""
@@ -36,8 +42,9 @@ class TextHandler(BaseHandler):
         self.initialized = True
 
     def get_source_vocab_path(self, ctx: Any) -> str:
-        """Where the vocabulary lies."""
-        return str(Path(ctx.system_properties.get("model_dir"), "source_vocab.pt"))
+        """Where the vocabulary lies. The manifests of old archives name it."""
+        named = ctx.manifest.get("model", {}).get("sourceVocab") or "source_vocab.pt"
+        return str(Path(ctx.system_properties.get("model_dir"), named))
 
     @cached_property
     def lig(self) -> Any:
@@ -50,13 +57,14 @@ class TextHandler(BaseHandler):
         return None if layer is None else LayerIntegratedGradients(self.model, layer)
 
     def get_word_token(self, input_tokens: Any) -> list[str]:
-        """The words of a text, as an explanation names them."""
-        return [str(each) for each in input_tokens]
+        """The words of a text, as an explanation names them, without the mark of byte-pair tokenizers."""
+        return [str(each).replace("\u0120", "") for each in input_tokens]
 
     def summarize_attributions(self, attributions: Any) -> Any:
-        """One number for each word."""
-        summed = attributions.sum(dim=-1).squeeze(0)
-        return summed / torch.norm(summed)
+        """Attributions on one scale, in the shape in which they are given."""
+        # The dimension that torch takes where none is named, as TorchServe does.
+        scaled = torch.softmax(attributions, dim=0 if attributions.ndim in (0, 1, 3) else 1)
+        return scaled / torch.norm(scaled.sum(dim=-1))
 
     # --- texts ------------------------------------------------------------------------------------------------------
 
@@ -79,6 +87,9 @@ class TextHandler(BaseHandler):
     def _remove_puncutation(self, *args: str, **kwargs: Any) -> Any:
         """In TorchServe's spelling."""
         return self._remove_punctuation(*args, **kwargs)
+
+    def _tokenize(self, text: str) -> list[str]:
+        return list(self.tokenizer(text))
 
     def _text_of(self, row: Any) -> str:
         text = row.get("data") or row.get("body")
