@@ -3,8 +3,9 @@
 Regions of system memory and of CUDA devices share one set of names: a request does not say which kind it means.
 """
 
+from collections.abc import Callable, Container
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from kserve_v2.errors import (
     AlreadyExistsError,
@@ -27,7 +28,12 @@ from kserve_v2.memory.system import Region, RegionStatus, object_name
 Regions = dict[str, Region | CudaRegion]
 """What is registered, by name."""
 
-PARAMETERS = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size")
+REGION = "shared_memory_region"
+"""The parameter that says in which region a tensor lies."""
+
+_OFFSET, _BYTE_SIZE = "shared_memory_offset", "shared_memory_byte_size"
+
+PARAMETERS = (REGION, _OFFSET, _BYTE_SIZE)
 """By these a tensor says in which region it lies, and where in it."""
 
 _RegionT = TypeVar("_RegionT", Region, CudaRegion)
@@ -98,6 +104,24 @@ class SharedMemoryRegions:
         """One region of system memory, or all by name. Raises NotFoundError for one that is not registered."""
         return [region.status for region in _select(self._regions, name, Region)]
 
+    def announced(self, given: Container[str], tensor: str, read: Callable[[str], Any]) -> RegionPart | None:
+        """Where a tensor lies by those of PARAMETERS that are `given`, each of which `read` reads; None if in no
+        region. Raises InvalidArgumentError for parameters that do not fit together, and as `read` and `part`.
+        """
+        if REGION not in given:
+            for name in (_OFFSET, _BYTE_SIZE):
+                if name in given:
+                    raise InvalidArgumentError(
+                        f"'{name}' can not be specified without '{REGION}' parameter for tensor '{tensor}'"
+                    )
+            return None
+        region, offset = read(REGION), read(_OFFSET) if _OFFSET in given else 0
+        if _BYTE_SIZE not in given:
+            raise InvalidArgumentError(
+                f"'{_BYTE_SIZE}' must be specified along with '{REGION}' parameter for tensor '{tensor}'"
+            )
+        return self.part(region, offset, read(_BYTE_SIZE))
+
     def part(self, name: str, offset: int, byte_size: int) -> RegionPart:
         """Where a request says that a tensor lies, in a region of either kind. Raises UnsupportedError, NotFoundError
         or InvalidArgumentError.
@@ -125,21 +149,6 @@ class RegionsElsewhere(SharedMemoryRegions):
     def part(self, name: str, offset: int, byte_size: int) -> RegionPart:
         """Raise NotHereError."""
         raise NotHereError(f"shared memory region '{name}' is another process's")
-
-
-def region_alone(parameter: str, tensor: str) -> InvalidArgumentError:
-    """The error for a tensor that says where it is in a region, but not in which one."""
-    return InvalidArgumentError(
-        f"'{parameter}' can not be specified without 'shared_memory_region' parameter for tensor '{tensor}'"
-    )
-
-
-def size_missing(tensor: str) -> InvalidArgumentError:
-    """The error for a tensor in a region that does not say how much of it."""
-    return InvalidArgumentError(
-        "'shared_memory_byte_size' must be specified along with 'shared_memory_region' parameter for tensor "
-        f"'{tensor}'"
-    )
 
 
 class CudaRegions:

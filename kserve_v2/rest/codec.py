@@ -15,7 +15,7 @@ import orjson
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory.large_texts import LargeTexts, written_raw
 from kserve_v2.memory.large_texts import is_large as has_many_texts
-from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions, region_alone, size_missing
+from kserve_v2.memory.regions import PARAMETERS, REGION, RegionPart, SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.answer_text import Parts
 from kserve_v2.net.limits import check_dimensions
@@ -45,10 +45,7 @@ from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
 
 # Members of an input's parameters that say where its data is, if it is not in `data`.
-_PARAMETER_SOURCES = ("binary_data_size", "shared_memory_region")
-
-# Members that say where in a region the data is.
-_REGION_DETAILS = ("shared_memory_offset", "shared_memory_byte_size")
+_PARAMETER_SOURCES = ("binary_data_size", REGION)
 
 _NOT_BLANK = re.compile(rb"\S")
 
@@ -204,14 +201,15 @@ def _decode_inputs(
         if plain is not None and item["name"] not in request.inputs:
             request.inputs[item["name"]] = plain
             continue
-        source = _data_source(item)
+        source = _data_source(item, regions)
         announced = _announced_input(item, request)
         if source == "data":
             array = decode_json_data(announced, item["data"])
         elif source == BASE64:
             array = decode_base64_data(announced, item["data"])
-        elif source == "shared_memory_region":
+        elif source == REGION:
             part = _region_part(item["parameters"], announced.name, regions)
+            assert part is not None  # noqa: S101 - it names one
             array = decode_raw_tensor(announced, part.read())
         else:
             size = unsigned(item["parameters"]["binary_data_size"], "binary_data_size")
@@ -245,15 +243,16 @@ def _announced_input(item: Mapping[str, Any], request: InferRequest) -> Announce
     return AnnouncedInput(name, datatype, shape, request.model_name, request.id)
 
 
-def _data_source(item: Any) -> str:
+def _data_source(item: Any, regions: SharedMemoryRegions) -> str:
     """Which member says where an input's data is; exactly one of them is there. "base64" for `data` in that form."""
     parameters = item.get("parameters") if isinstance(item, dict) else None
     if not isinstance(parameters, dict):
         parameters = {}
     found = ["data"] if isinstance(item, dict) and item.get("data") is not None else []
     found += [name for name in _PARAMETER_SOURCES if parameters.get(name) is not None]
-    if parameters and "shared_memory_region" not in found:
-        _check_no_region(parameters, str(item.get("name")))
+    if parameters and REGION not in found:
+        # It must not say where in a region, either.
+        _region_part(parameters, str(item.get("name")), regions)
     if len(found) != 1:
         set_fields = " ".join(f"'{name}'" for name in found)
         raise InvalidArgumentError(
@@ -268,22 +267,15 @@ def _data_source(item: Any) -> str:
     raise raw_base64(source, str(item.get("name")))
 
 
-def _check_no_region(parameters: Mapping[str, Any], tensor: str) -> None:
-    """Raise InvalidArgumentError if a tensor that is in no region says where it is in one."""
-    for name in _REGION_DETAILS:
-        if parameters.get(name) is not None:
-            raise region_alone(name, tensor)
+def _region_part(
+    parameters: Mapping[str, Any], tensor: str, regions: SharedMemoryRegions
+) -> RegionPart | None:
+    """Where a tensor lies in shared memory, if it does. Raises as `SharedMemoryRegions.announced`."""
 
+    def read(name: str) -> Any:
+        return string(parameters, name) if name == REGION else unsigned(parameters[name], name)
 
-def _region_part(parameters: Mapping[str, Any], tensor: str, regions: SharedMemoryRegions) -> RegionPart:
-    """Where a tensor lies in shared memory."""
-    if parameters.get("shared_memory_byte_size") is None:
-        raise size_missing(tensor)
-    return regions.part(
-        string(parameters, "shared_memory_region"),
-        unsigned(optional(parameters, "shared_memory_offset", 0), "shared_memory_offset"),
-        unsigned(parameters["shared_memory_byte_size"], "shared_memory_byte_size"),
-    )
+    return regions.announced([name for name in PARAMETERS if parameters.get(name) is not None], tensor, read)
 
 
 def _decode_outputs(
@@ -311,15 +303,10 @@ def _decode_output_format(parameters: Any, name: str, regions: SharedMemoryRegio
         raise InvalidArgumentError(
             f"Output can't set both 'binary_data' and '{CONTENT_TYPE}' to '{BASE64}' (output '{name}')"
         )
-    if parameters.get("shared_memory_region") is None:
-        _check_no_region(parameters, name)
-        return OutputFormat(binary, classification, base64=encoded)
-    if binary or classification or encoded:
+    if parameters.get(REGION) is not None and (binary or classification or encoded):
         other = "binary_data" if binary else "classification" if classification else CONTENT_TYPE
-        raise InvalidArgumentError(
-            f"Output can't set both 'shared_memory_region' and '{other}' (output '{name}')"
-        )
-    return OutputFormat(shared_memory=_region_part(parameters, name, regions))
+        raise InvalidArgumentError(f"Output can't set both '{REGION}' and '{other}' (output '{name}')")
+    return OutputFormat(binary, classification, _region_part(parameters, name, regions), encoded)
 
 
 def encode_response(

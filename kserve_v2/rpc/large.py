@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.memory.large_texts import SLICE_ELEMENTS, Gathered, LargeTexts, read_raw
+from kserve_v2.memory.regions import REGION
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.received import MAX_PARTS, RawContents, Received, receive
-from kserve_v2.rpc.shared_memory import REGION
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slices
 from kserve_v2.tensors.datatypes import BYTES
 

@@ -9,15 +9,9 @@ from google.protobuf.message import Message
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
-from kserve_v2.memory.regions import CudaRegions, RegionPart, SharedMemoryRegions, region_alone, size_missing
+from kserve_v2.memory.regions import REGION, CudaRegions, RegionPart, SharedMemoryRegions
 from kserve_v2.rpc.calls import Context, Rpc
 from kserve_v2.rpc.typed import unary
-
-REGION = "shared_memory_region"
-"""The parameter that says in which region a tensor lies."""
-
-_OFFSET = "shared_memory_offset"
-_BYTE_SIZE = "shared_memory_byte_size"
 
 
 def shared_memory_rpcs(service: InferenceService, path: str) -> tuple[Rpc, ...]:
@@ -70,26 +64,14 @@ def _rpc(path: str, name: str, act: Callable[[Any], dict[str, Any] | None]) -> R
 def region_part(
     parameters: Mapping[str, pb.InferParameter], tensor: str, regions: SharedMemoryRegions
 ) -> RegionPart | None:
-    """Where the tensor lies by its parameters; None if in no region.
+    """Where the tensor lies by its parameters; None if in no region. Raises as `SharedMemoryRegions.announced`."""
 
-    Raises InvalidArgumentError for parameters that do not fit together, and as `SharedMemoryRegions.part`.
-    """
-    if REGION not in parameters:
-        for name in (_OFFSET, _BYTE_SIZE):
-            if name in parameters:
-                raise region_alone(name, tensor)
-        return None
-    region = _value(parameters, REGION, "string_param", tensor)
-    offset = _value(parameters, _OFFSET, "int64_param", tensor) if _OFFSET in parameters else 0
-    if _BYTE_SIZE not in parameters:
-        raise size_missing(tensor)
-    return regions.part(region, offset, _value(parameters, _BYTE_SIZE, "int64_param", tensor))
+    def read(name: str) -> Any:
+        kind = "string_param" if name == REGION else "int64_param"
+        if parameters[name].WhichOneof("parameter_choice") != kind:
+            raise InvalidArgumentError(
+                f"invalid value type for '{name}' parameter for tensor '{tensor}', expected {kind}."
+            )
+        return getattr(parameters[name], kind)
 
-
-def _value(parameters: Mapping[str, pb.InferParameter], name: str, kind: str, tensor: str) -> Any:
-    parameter = parameters[name]
-    if parameter.WhichOneof("parameter_choice") != kind:
-        raise InvalidArgumentError(
-            f"invalid value type for '{name}' parameter for tensor '{tensor}', expected {kind}."
-        )
-    return getattr(parameter, kind)
+    return regions.announced(parameters, tensor, read)
