@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError, UnfinishedError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
 from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.net.attended import Attended
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, known, method_not_allowed
@@ -34,11 +35,6 @@ QUERY = "kserve_v2.query"
 Headers = Sequence[tuple[bytes, bytes]]
 
 _TARGET = re.compile("/v2/models/([^/]+)(?:/versions/([^/]+))?/([^/]*)")
-
-WAITING_TASKS = "kserve_v2.waiting_tasks"
-"""Scope key of the connection's set of tasks to cancel when the client leaves. A task that is cancelled is
-taken out of it.
-"""
 
 
 @dataclass(slots=True)
@@ -175,34 +171,27 @@ class ModelEndpoint:
         self, operation: Operation, call: Call, scope: Scope, receive: Receive, send: Send
     ) -> None:
         """Read the body and run the operation until it ends or the client leaves."""
-        waiting: set[asyncio.Task[None]] = scope.get(WAITING_TASKS, set())
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - an ASGI application runs in a task
-        waiting.add(task)
-        try:
-            length = call.headers.get(b"content-length")
-            announced = int(length) if length is not None else None
-            call.body = await self._bodies.read(receive, announced)
-            while True:
-                try:
-                    await operation(call, send)
-                except NotLoadedError as unanswered:
-                    missing = unanswered.model_name
+        with Attended(scope) as attended:
+            try:
+                length = call.headers.get(b"content-length")
+                announced = int(length) if length is not None else None
+                call.body = await self._bodies.read(receive, announced)
+                while True:
+                    try:
+                        await operation(call, send)
+                    except NotLoadedError as unanswered:
+                        missing = unanswered.model_name
+                    else:
+                        break
+                    await self._demand(missing, len(call.body))
+            except asyncio.CancelledError:
+                if attended.take_back():
+                    _note(RequestCancelledError("the client left"), call)
                 else:
-                    break
-                await self._demand(missing, len(call.body))
-        except asyncio.CancelledError:
-            task.uncancel()
-            # The connection removes the task from `waiting` when the client has left: then nobody needs an answer.
-            if task not in waiting:
-                _note(RequestCancelledError("the client left"), call)
-            else:
-                error = UnfinishedError("Server exiting: the request was not finished in time")
-                await _fail(error, call, scope, receive, send)
-        except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
-            await _fail(known(error), call, scope, receive, send)
-        finally:
-            waiting.discard(task)
+                    error = UnfinishedError("Server exiting: the request was not finished in time")
+                    await _fail(error, call, scope, receive, send)
+            except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
+                await _fail(known(error), call, scope, receive, send)
 
 
 def _note(error: ServingError, call: Call) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from kserve_v2.net.attended import WAITING_TASKS
 from kserve_v2.net.limited import LimitedConnection, RefusalError
-from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.errors import error_body
 from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.fast_connection import FastConnection

@@ -10,10 +10,10 @@ from starlette.types import Receive, Scope, Send
 
 from kserve_v2.errors import OverloadedError, RequestCancelledError, ResourceExhaustedError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled, log_access
+from kserve_v2.net.attended import Attended
 from kserve_v2.net.model_answers import BODYLESS
 from kserve_v2.net.origins import foreign_origin, rebound_name
 from kserve_v2.rest.body import BodyReader
-from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.traces import RequestTracer, begin_trace, observed
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Headers, Reply, head, of_error, sendable
 from kserve_v2.torchserve_api.counters import Counters
@@ -77,20 +77,13 @@ class TorchServeApp:
         request_id = new_request_id()
         raw = scope.get(RAW_HEADERS, scope["headers"])
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in raw}
-        waiting: set[asyncio.Task[None]] = scope.get(WAITING_TASKS, set())
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - an ASGI application runs in a task
-        waiting.add(task)
         answering = _Answering(self._rules, request_id, send)
-        try:
-            await self._answer(scope, receive, headers, answering)
-        except asyncio.CancelledError:
-            task.uncancel()
-            # The connection removes the task from `waiting` when the client has left: then nobody needs an answer.
-            if task in waiting:
-                await answering.fail(TorchServeError(503, "Server exiting"))
-        finally:
-            waiting.discard(task)
+        with Attended(scope) as attended:
+            try:
+                await self._answer(scope, receive, headers, answering)
+            except asyncio.CancelledError:
+                if not attended.take_back():
+                    await answering.fail(TorchServeError(503, "Server exiting"))
 
     async def _answer(
         self, scope: Scope, receive: Receive, headers: Mapping[str, str], answering: "_Answering"

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.endpoint import HEAD_REQUEST, WAITING_TASKS
+from kserve_v2.net.attended import Attended
+from kserve_v2.rest.endpoint import HEAD_REQUEST
 from kserve_v2.rest.errors import error_response
 from kserve_v2.ui.sampling import (
     ModelSample,
@@ -177,14 +178,9 @@ async def _send(send: Send, event: bytes) -> None:
 
 async def until_client_leaves(scope: Scope, work: Coroutine[Any, Any, T]) -> T | None:
     """What comes of the work. None: the client has left, or the server's time is up, and nobody is to be told."""
-    waiting: set[asyncio.Task[None]] = scope.get(WAITING_TASKS, set())
-    task = asyncio.current_task()
-    assert task is not None  # noqa: S101 - an ASGI application runs in a task
-    waiting.add(task)
-    try:
-        return await work
-    except asyncio.CancelledError:
-        task.uncancel()
-        return None
-    finally:
-        waiting.discard(task)
+    with Attended(scope) as attended:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            attended.take_back()
+            return None

@@ -10,12 +10,12 @@ from starlette.types import ASGIApp, Message, Scope
 
 from kserve_v2.acceptance import Acceptance, Carrying, is_accepted
 from kserve_v2.errors import InternalError, ServingError, UnfinishedError
+from kserve_v2.net.attended import WAITING_TASKS
 from kserve_v2.processes.bodies import Body
 from kserve_v2.processes.frames import Parts, Payload
 from kserve_v2.processes.heads import answer_head, expects_go_ahead, read_scope
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import WINDOW_BYTES, Window
-from kserve_v2.rest.endpoint import WAITING_TASKS
 
 logger = logging.getLogger(__name__)
 

@@ -6,6 +6,7 @@ from collections import deque
 from starlette.types import Receive, Scope, Send
 
 from kserve_v2.errors import ServingError, UnfinishedError
+from kserve_v2.net.attended import Attended
 from kserve_v2.processes.accepted import Accepted, Counted
 from kserve_v2.processes.bodies import Body
 from kserve_v2.processes.frames import Payload
@@ -13,7 +14,6 @@ from kserve_v2.processes.heads import expects_go_ahead, has_body, read_answer, s
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import Window
-from kserve_v2.rest.endpoint import WAITING_TASKS
 from kserve_v2.rest.errors import error_response
 
 
@@ -27,22 +27,16 @@ class ForwardingApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI. When the client leaves, the home is told."""
-        waiting: set[asyncio.Task[None]] = scope.get(WAITING_TASKS, set())
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - an ASGI application runs in a task
-        waiting.add(task)
         asked = _Asked(self._link, self._accepted)
-        try:
-            error = await asked.forward(scope, receive, send)
-        except asyncio.CancelledError:
-            # The connection removes the task from `waiting` when the client has left: then nobody needs an answer.
-            if task not in waiting:
-                return
-            task.uncancel()
-            error = UnfinishedError("Server exiting: the request was not finished in time")
-        finally:
-            waiting.discard(task)
-            asked.give_up()
+        with Attended(scope) as attended:
+            try:
+                error = await asked.forward(scope, receive, send)
+            except asyncio.CancelledError:
+                if attended.take_back():
+                    return
+                error = UnfinishedError("Server exiting: the request was not finished in time")
+            finally:
+                asked.give_up()
         # What has begun ends without its end, and the connection with it.
         if error is not None and not asked.started:
             await error_response(error)(scope, receive, send)
