@@ -42,7 +42,7 @@ class Allowance:
 
 
 class Budget:
-    """What is left of the rates. The methods count one more, and raise ConnectionFaultError if that is too many.
+    """What is left of the rates.
 
     `answered`: streams that came to their end, to be counted by the owner. Each allows another to end otherwise.
     """
@@ -50,16 +50,14 @@ class Budget:
     def __init__(self, limits: Http2Limits, clock: Clock) -> None:
         self.answered = 0
         self._resets = Allowance(limits.resets, clock)
-        self._overhead = Allowance(limits.overhead, clock)
+        self.overhead = Allowance(limits.overhead, clock)
         self.settings = Allowance(limits.settings, clock)
         self.pings = Allowance(limits.pings, clock)
         self.empty_data = Allowance(limits.empty_data, clock)
         self.header_fields = Allowance(limits.header_fields, clock)
 
     def reset(self, how: str) -> None:
-        """A stream ended without an answer; `how`, for the client: it was reset, refused or failed."""
+        """A stream ended without an answer; `how`, for the client: it was reset, refused or failed. Raises
+        ConnectionFaultError if that is too many.
+        """
         self._resets.spend(f"streams {how}", earned=self.answered)
-
-    def overhead(self, data_frames: int) -> None:
-        """A frame without use of its own. Two for each of the `data_frames` that were sent are what a client needs."""
-        self._overhead.spend("frames without use", earned=2 * data_frames)

@@ -42,7 +42,7 @@ class Owner(Protocol[Head]):
         self, stream_id: int, head: Head, data: bytes, start: int, end: int
     ) -> Response | Stream | None:
         """A request that is there as a whole, with the body `data[start:end]`: its answer, if that can be given at once
-        and fits into `output.room`; the stream for it, if that has the body already; or None, and it is taken like any
+        and `output.fits` it; the stream for it, if that has the body already; or None, and it is taken like any
         other.
         """
         ...

@@ -79,12 +79,16 @@ class Output:
 
     # --- without a stream -----------------------------------------------------------------------------------------
 
-    @property
-    def room(self) -> int:
-        """How large a body may be that `send_whole` can send now on a new stream; -1 if not even an empty one."""
-        if self.paused or self._table_update or self._turn_bytes >= _TURN_BYTES:
-            return -1
-        return min(self.window, self.initial_window, self.max_frame_bytes)
+    def fits(self, size: int, stream_window: int) -> bool:
+        """Whether `send_whole` can send a body of that size now, on a stream that lets through so much."""
+        return (
+            size <= stream_window
+            and size <= self.window
+            and size <= self.max_frame_bytes
+            and self._turn_bytes < _TURN_BYTES
+            and not self._table_update
+            and not self.paused
+        )
 
     def send_whole(
         self, stream_id: int, block: bytes, body: Sequence[Bytes], size: int, trailers: bytes
@@ -108,16 +112,8 @@ class Output:
         self, stream: StreamState, block: bytes, body: Sequence[Bytes], size: int, trailers: bytes
     ) -> None:
         """Headers, a body of `size` bytes and trailers of an answer at once."""
-        if (
-            stream.state is State.HALF_CLOSED_REMOTE
-            and stream.queue is None
-            and not self._table_update
-            and not self.paused
-            and self._turn_bytes < _TURN_BYTES
-            and size <= self.max_frame_bytes
-            and size <= self.window
-            and size <= stream.send_window
-        ):
+        alone = stream.state is State.HALF_CLOSED_REMOTE and stream.queue is None
+        if alone and self.fits(size, stream.send_window):
             # The same as the three calls below, in one step.
             self.send_whole(stream.id, block, body, size, trailers)
             stream.state = State.CLOSED

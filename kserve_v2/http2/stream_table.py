@@ -82,8 +82,10 @@ class StreamTable:
         return stream_id in self._reset_ids
 
     def count_overhead(self) -> None:
-        """A frame without use of its own has come. Raises ConnectionFaultError."""
-        self.budget.overhead(self.output.data_frames)
+        """A frame without use of its own has come. Two for each DATA frame that was sent are what a client needs.
+        Raises ConnectionFaultError.
+        """
+        self.budget.overhead.spend("frames without use", earned=2 * self.output.data_frames)
 
     def check_not_idle(self, stream_id: int, name: str) -> None:
         """Raise ConnectionFaultError for a frame on a stream that has not been opened."""

@@ -162,7 +162,8 @@ class Client:
     ) -> Response | Stream | None:
         if not self._direct:
             return None
-        if self._hold or end - start > self.connection.output.room:
+        output = self.connection.output
+        if self._hold or not output.fits(end - start, output.initial_window):
             stream = self.make_stream(stream_id, head)
             stream.body += data[start:end]
             return stream
