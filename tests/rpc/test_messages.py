@@ -27,6 +27,11 @@ from kserve_v2.rpc.transport.messages import (
 from kserve_v2.scheduling.slices import Slices, at_once
 
 
+def reader_of(max_bytes: int) -> MessageReader:
+    """One of which nobody is told what it keeps."""
+    return MessageReader(max_bytes, lambda size: None)
+
+
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     """The data in parts."""
     places = [0, *sorted(place % (len(data) + 1) for place in cuts), len(data)]
@@ -40,10 +45,12 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
 )
 def test_messages_however_they_are_cut(messages: list[bytes], cuts: list[int], views: bool) -> None:
     data = b"".join(PREFIX.pack(0, len(message)) + message for message in messages)
-    reader = MessageReader(50)
+    told: list[int] = []
+    reader = MessageReader(50, told.append)
     found = []
     for part in cut(data, cuts):
         found += reader.feed(memoryview(part) if views else part)
+        assert sum(told) == reader.buffered_bytes
     assert found == messages
     assert not reader.partial
     assert reader.buffered_bytes == 0
@@ -58,7 +65,7 @@ def test_messages_however_they_are_cut(messages: list[bytes], cuts: list[int], v
 def test_large_messages_however_they_are_cut(sizes: list[int], cuts: list[int]) -> None:
     messages = [bytes([number + 1]) * size for number, size in enumerate(sizes)]
     data = b"".join(PREFIX.pack(0, len(message)) + message for message in messages)
-    reader = MessageReader(10**6)
+    reader = reader_of(10**6)
     found = [message for part in cut(data, cuts) for message in reader.feed(part)]
     assert found == messages
     for message in found:
@@ -73,7 +80,7 @@ def test_what_is_announced_costs_nothing_before_it_comes() -> None:
     """Not even address space, of which a process can have only so many pieces."""
     tracemalloc.start()
     try:
-        reader = MessageReader(2**40)
+        reader = reader_of(2**40)
         assert list(reader.feed(PREFIX.pack(0, 2**31) + bytes(LARGE_BYTES - 1))) == []
         assert tracemalloc.get_traced_memory()[1] < 4 * LARGE_BYTES
     finally:
@@ -81,7 +88,7 @@ def test_what_is_announced_costs_nothing_before_it_comes() -> None:
 
 
 def test_a_message_for_which_there_is_no_memory() -> None:
-    reader = MessageReader(2**63)
+    reader = reader_of(2**63)
     reader._length = 2**62
     with pytest.raises(ResourceExhaustedError, match=f"no memory for a message of {2**62} bytes"):
         list(reader.feed(bytes(LARGE_BYTES)))
@@ -90,7 +97,7 @@ def test_a_message_for_which_there_is_no_memory() -> None:
 @pytest.mark.parametrize("more", [b"", b"\0", PREFIX.pack(0, 9)])
 def test_nothing_is_kept_of_a_read_but_what_is_unfinished(more: bytes) -> None:
     """A read has other things in it, which may be large."""
-    reader = MessageReader(50)
+    reader = reader_of(50)
     data = PREFIX.pack(0, 3) + b"abc" + more
     before = sys.getrefcount(data)
     assert list(reader.feed(data)) == [b"abc"]
@@ -98,7 +105,7 @@ def test_nothing_is_kept_of_a_read_but_what_is_unfinished(more: bytes) -> None:
 
 
 def test_a_message_that_has_begun() -> None:
-    reader = MessageReader(50)
+    reader = reader_of(50)
     assert not reader.partial
     assert list(reader.feed(PREFIX.pack(0, 3)[:2])) == []
     assert (reader.partial, reader.buffered_bytes) == (True, 2)
@@ -110,12 +117,12 @@ def test_a_message_that_has_begun() -> None:
 
 def test_a_message_over_the_limit_is_refused_when_its_prefix_is_there() -> None:
     with pytest.raises(ResourceExhaustedError, match=r"Received message larger than max \(51 vs\. 50\)"):
-        list(MessageReader(50).feed(PREFIX.pack(0, 51)))
+        list(reader_of(50).feed(PREFIX.pack(0, 51)))
 
 
 def test_an_unknown_flag() -> None:
     with pytest.raises(UnsupportedError, match="flag 2"):
-        list(MessageReader(50).feed(PREFIX.pack(2, 1) + b"a"))
+        list(reader_of(50).feed(PREFIX.pack(2, 1) + b"a"))
 
 
 COMPRESSED = {b"gzip": gzip.compress, b"deflate": zlib.compress}
@@ -125,7 +132,7 @@ COMPRESSED = {b"gzip": gzip.compress, b"deflate": zlib.compress}
 def test_compression(encoding: bytes) -> None:
     message = b"abc" * 1000
     small = COMPRESSED[encoding](message)
-    reader = MessageReader(5000)
+    reader = reader_of(5000)
     assert list(reader.feed(PREFIX.pack(1, len(small)) + small + PREFIX.pack(0, 2) + b"ab")) == [
         Compressed(small),
         b"ab",

@@ -57,6 +57,7 @@ class Call(Stream):
     _ended = False
     _receive_progress = True
     _receive_stalls = 0
+    _held_bytes = 0
 
     def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
         super().__init__(owner.connection.output, stream_id)
@@ -92,39 +93,40 @@ class Call(Stream):
             self._callbacks = []
         self._callbacks.append(callback)
 
+    def hold(self, size: int) -> None:
+        """Count `size` bytes, in all, of messages that have been taken and wait."""
+        if size != self._held_bytes:
+            self.owner.buffer(size - self._held_bytes)
+            self._held_bytes = size
+
     def answer(self, message: Parts) -> None:
         """Send the only message of the answer, and the status OK."""
-        head = self.head
+        terms = self.head.terms
         size = sum(map(len, message))
-        if size < JOINED_BYTES and not head.terms.answer_encoding:
+        if size < JOINED_BYTES and not terms.answer_encoding:
             self._headers_sent = True
             body = (PREFIX.pack(0, size), *message)
-            self.output.answer(self, head.terms.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
+            self.output.answer(self, terms.answer_headers, body, PREFIX.size + size, OK_TRAILERS)
             if self._has_deadline:
                 self.owner.deadlines.remove(self)
             if self._reader is None and self._callbacks is None:
                 # Nothing was started that would have to end.
                 return
-        elif size < LARGE_BYTES or not head.terms.answer_encoding:
-            self._answer_framed(at_once(framed(message, head.terms.answer_encoding)))
+            self._end(StatusCode.OK, "")
             return
+        slices = framed(message, terms.answer_encoding)
+        if size < LARGE_BYTES or not terms.answer_encoding:
+            self._answer_framed(at_once(slices))
         else:
-            self._compressing = self.owner.slicer.begin(
-                framed(message, head.terms.answer_encoding), self._compressed
-            )
-            return
-        self._end(StatusCode.OK, "")
+            self._compressing = self.owner.slicer.begin(slices, self._answer_framed)
 
-    def _compressed(self, outcome: Parts | Exception) -> None:
+    def _answer_framed(self, message: Parts | Exception) -> None:
         self._compressing = None
-        if isinstance(outcome, Exception):
-            self.fail(outcome)
+        if isinstance(message, Exception):
+            self.fail(message)
         else:
-            self._answer_framed(outcome)
-
-    def _answer_framed(self, message: Parts) -> None:
-        self._send_framed(message)
-        self.finish()
+            self._send_framed(message)
+            self.finish()
 
     async def send_message(self, message: Parts) -> None:
         """Send one message of several."""
@@ -181,8 +183,9 @@ class Call(Stream):
         self._ended = True
         if self._has_deadline:
             self.owner.deadlines.remove(self)
+        self.hold(0)
         if self._reader is not None:
-            self.owner.buffer(-self._reader.buffered_bytes)
+            self._reader.give_up()
             self._reader = None
         if self._decompressing is not None:
             self._decompressing.close()
@@ -226,8 +229,8 @@ class Call(Stream):
             return
         # Anything else: parts of messages, several, or large ones.
         if self._reader is None:
-            self._reader = MessageReader(self.owner.options.max_request_bytes)
-        self._read(self._reader, self._reader.feed(data), size, ended)
+            self._reader = MessageReader(self.owner.options.max_request_bytes, self.owner.buffer)
+        self._read(self._reader.feed(data), size, ended)
 
     def place(self) -> memoryview | None:
         return None if self._reader is None else self._reader.place()
@@ -236,23 +239,13 @@ class Call(Stream):
         self._receive_progress = True
         # Otherwise the call has its status already.
         if self.state is not State.CLOSED and self._reader is not None:
-            self._read(self._reader, self._reader.placed(size), size, ended)
+            self._read(self._reader.placed(size), size, ended)
 
-    def _read(
-        self, reader: MessageReader, messages: Iterator[Serialized | Compressed], size: int, ended: bool
-    ) -> None:
-        """Take what `reader` makes of data of `size` bytes."""
-        counted = reader.buffered_bytes
+    def _read(self, messages: Iterator[Serialized | Compressed], size: int, ended: bool) -> None:
+        """Take what the reader makes of data of `size` bytes."""
         try:
-            try:
-                for message in messages:
-                    # The message no longer belongs to the reader.
-                    self.owner.buffer(reader.buffered_bytes - counted)
-                    counted = reader.buffered_bytes
-                    self._arrived(message)
-            finally:
-                if self._reader is not None:
-                    self.owner.buffer(reader.buffered_bytes - counted)
+            for message in messages:
+                self._arrived(message)
             self.owner.check_buffered()
         except ServingError as error:
             self._refuse(error)

@@ -109,7 +109,8 @@ class GrpcConnection(Http2Protocol[RequestHead]):
             return None
         if not isinstance(found, Asked):
             size = PREFIX.size + sum(map(len, found))
-            if size <= self.connection.output.room:
+            output = self.connection.output
+            if output.fits(size, output.initial_window):
                 prefix = PREFIX.pack(0, size - PREFIX.size)
                 return terms.answer_headers, (prefix, *found), size, OK_TRAILERS
         return AskedCall(self, stream_id, head, found)

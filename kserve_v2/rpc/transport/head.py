@@ -86,44 +86,41 @@ class HeadReader:
     def _read(self, fields: Sequence[Field], nbytes: int) -> RequestHead:
         """The head of a request of which nothing is known."""
         values = dict(fields)
-        rpc = self._rpcs.get(values[b":path"])
-        encoding = values.get(b"grpc-encoding", b"")
-        timeout = values.get(_TIMEOUT)
-        timeout_s = None if timeout is None else parse_timeout(timeout)
-        refusal = None
-        if values[b":method"] != b"POST" or values.get(b"content-type") != _GRPC:
-            refusal = _not_grpc(values)
-        if refusal is None and nbytes > self._max_metadata_bytes:
-            code = ErrorCode.RESOURCE_EXHAUSTED.value.grpc
-            refusal = trailers_only(
-                code, f"metadata size exceeds the limit of {self._max_metadata_bytes} bytes"
-            )
-        if refusal is None and rpc is None:
-            refusal = trailers_only(ErrorCode.UNSUPPORTED.value.grpc, "")
-        if refusal is None and encoding and not known_encoding(encoding):
-            details = f"Compression algorithm '{encoding.decode('latin-1')}' is not supported."
-            more = (b"grpc-accept-encoding", ACCEPTED_ENCODINGS)
-            refusal = trailers_only(ErrorCode.UNSUPPORTED.value.grpc, details, more)
-        if refusal is None and timeout is not None and timeout_s is None:
-            refusal = trailers_only(ErrorCode.INVALID_ARGUMENT.value.grpc, "grpc-timeout is malformed")
-        if refusal is not None:
+        refusal = self._refusal(values, nbytes)
+        if refusal:
             return RequestHead(Terms(refusal=refusal))
+        encoding, timeout = values.get(b"grpc-encoding", b""), values.get(_TIMEOUT)
         accepted = values.get(b"grpc-accept-encoding")
         answer_encoding = choose_encoding(self._compression, accepted) if accepted else b""
         key = values[b":path"], encoding, answer_encoding
         terms = self._terms.get(key)
         if terms is None:
+            rpc = self._rpcs[values[b":path"]]
             recall = rpc.recall if isinstance(rpc, Direct) and not answer_encoding else None
             terms = Terms(rpc, b"", encoding, answer_encoding, headers(answer_encoding), recall)
             self._terms[key] = terms
-        return RequestHead(terms, fields, timeout_s)
+        return RequestHead(terms, fields, None if timeout is None else parse_timeout(timeout))
 
-
-def _not_grpc(values: Mapping[bytes, bytes]) -> bytes | None:
-    """The answer to a request that is not one of gRPC."""
-    if values[b":method"] != b"POST":
-        return http_error(405, (b"allow", b"POST"))
-    content_type = values.get(b"content-type", b"")
-    if content_type != _GRPC and not content_type.startswith((_GRPC + b"+", _GRPC + b";")):
-        return http_error(415)
-    return None
+    def _refusal(self, values: Mapping[bytes, bytes], nbytes: int) -> bytes:
+        """The header block that answers a request which is not one of gRPC, or not for this server; else b""."""
+        if values[b":method"] != b"POST":
+            return http_error(405, (b"allow", b"POST"))
+        content_type = values.get(b"content-type", b"")
+        if content_type != _GRPC and not content_type.startswith((_GRPC + b"+", _GRPC + b";")):
+            return http_error(415)
+        code, details = ErrorCode.UNSUPPORTED, ""
+        more: tuple[Field, ...] = ()
+        encoding = values.get(b"grpc-encoding", b"")
+        if nbytes > self._max_metadata_bytes:
+            code = ErrorCode.RESOURCE_EXHAUSTED
+            details = f"metadata size exceeds the limit of {self._max_metadata_bytes} bytes"
+        elif values[b":path"] not in self._rpcs:
+            pass
+        elif encoding and not known_encoding(encoding):
+            details = f"Compression algorithm '{encoding.decode('latin-1')}' is not supported."
+            more = ((b"grpc-accept-encoding", ACCEPTED_ENCODINGS),)
+        elif _TIMEOUT in values and parse_timeout(values[_TIMEOUT]) is None:
+            code, details = ErrorCode.INVALID_ARGUMENT, "grpc-timeout is malformed"
+        else:
+            return b""
+        return trailers_only(code.value.grpc, details, *more)

@@ -19,15 +19,13 @@ class DirectCall(Call):
     """A `Direct` RPC."""
 
     _message: Serialized | None = None
-    _held_bytes = 0
     _asked: Asked | None = None
 
     def message_received(self, message: Serialized) -> None:
         if self._message is not None:
             raise UnsupportedError("this method takes one message")
         self._message = message
-        if len(message) >= COUNTED_BYTES:
-            self._hold_message(message)
+        self._hold_large(message)
 
     def only_message(self, message: Serialized) -> None:
         if self._message is not None:
@@ -38,31 +36,22 @@ class DirectCall(Call):
         message = self._message
         if message is None:
             raise UnsupportedError("this method takes one message, but none was sent")
-        self._forget_message()
+        self._message = None
+        self.hold(0)
         self._run(message)
 
-    def _hold_message(self, message: Serialized) -> None:
-        """Count a large message until it is forgotten. Raises ServingError if there is no room for it."""
-        self._held_bytes = len(message)
-        self.owner.buffer(self._held_bytes)
-        self.owner.check_buffered()
-
-    def _forget_message(self) -> None:
-        self._message = None
-        if self._held_bytes:
-            self.owner.buffer(-self._held_bytes)
-            self._held_bytes = 0
-
-    def _end(self, code: int, details: str) -> None:
-        self._forget_message()
-        super()._end(code, details)
+    def _hold_large(self, message: Serialized) -> None:
+        """Count a large message until it is over. Raises ServingError if there is no room for it."""
+        if len(message) >= COUNTED_BYTES:
+            self.hold(len(message))
+            self.owner.check_buffered()
 
     def _run(self, message: Serialized) -> None:
         """Answer the request. Raises ServingError if there is no room for it."""
         rpc = self.head.terms.rpc
         assert isinstance(rpc, Direct)  # noqa: S101 - as `CALLS` has it
-        if rpc.keeps_message and len(message) >= COUNTED_BYTES:
-            self._hold_message(message)
+        if rpc.keeps_message:
+            self._hold_large(message)
         try:
             found = rpc.recall(message)
             if found is None:
@@ -71,22 +60,21 @@ class DirectCall(Call):
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             self.fail(error)
 
-    def _take(self, found: Parts | Asked) -> None:
-        """Send the answer, or have the request executed. Raises its error."""
-        if not isinstance(found, Asked):
+    def _take(self, found: Parts | Asked | Exception) -> None:
+        """Send the answer, or the error, or wait for the request's outcome."""
+        if isinstance(found, Asked):
+            found.on_answer = self._on_answer
+            self._asked = found
+            self.start_deadline()
+        elif isinstance(found, Exception):
+            self.fail(found)
+        else:
             self.answer(found)
-            return
-        found.on_answer = self._on_answer
-        self._asked = found
-        self.start_deadline()
 
     def _on_answer(self, outcome: Parts | ServingError) -> None:
         self._asked = None
-        self._forget_message()
-        if isinstance(outcome, ServingError):
-            self.fail(outcome)
-        else:
-            self.answer(outcome)
+        self.hold(0)
+        self._take(outcome)
 
     def give_up(self) -> None:
         if self._asked is not None:
@@ -98,22 +86,15 @@ class AskedCall(DirectCall):
     """A call whose request has been read before the call was there."""
 
     def __init__(
-        self,
-        owner: Owner,
-        stream_id: int,
-        head: RequestHead,
-        found: Parts | Asked | Exception,
+        self, owner: Owner, stream_id: int, head: RequestHead, found: Parts | Asked | Exception
     ) -> None:
         """`found`: what the RPC has returned or raised."""
         super().__init__(owner, stream_id, head)
-        self._found: Parts | Asked | Exception = found
+        self._found = found
 
     def opened(self, ended: bool) -> None:
         try:
-            if isinstance(self._found, Exception):
-                self.fail(self._found)
-            else:
-                self._take(self._found)
+            self._take(self._found)
         except Exception as error:  # noqa: BLE001 - as in `_run`
             self.fail(error)
         # An error's traceback would keep the request alive.
@@ -134,9 +115,8 @@ class StreamingCall(Call):
         self._half_closed = False
         self._wake = asyncio.Event()
         self._unread_bytes = 0
-        # Bytes of the messages that wait, and how many of these are counted as in flight.
+        # Of the messages that wait. Where it is little, it is not held.
         self._waiting_bytes = 0
-        self._held_bytes = 0
 
     async def _send_all(self, answers: Any) -> None:
         """Send what the RPC yields."""
@@ -172,13 +152,9 @@ class StreamingCall(Call):
         self._messages.append(message)
         self._waiting_bytes += len(message)
         if self._waiting_bytes - self._held_bytes >= COUNTED_BYTES:
-            self._hold()
+            self.hold(self._waiting_bytes)
             self.owner.check_buffered()
         self._wake.set()
-
-    def _hold(self) -> None:
-        self.owner.buffer(self._waiting_bytes - self._held_bytes)
-        self._held_bytes = self._waiting_bytes
 
     def consumed(self, size: int) -> None:
         """As long as the RPC does not read its messages, the client may send no more than a window."""
@@ -201,7 +177,7 @@ class StreamingCall(Call):
                     self._credit()
                 self._waiting_bytes -= len(self._messages[0])
                 if self._held_bytes:
-                    self._hold()
+                    self.hold(self._waiting_bytes)
                 # No reference is kept here while the RPC waits for the next message.
                 yield self._messages.popleft()
             if self._half_closed:
@@ -212,7 +188,6 @@ class StreamingCall(Call):
     def _end(self, code: int, details: str) -> None:
         self._messages.clear()
         self._waiting_bytes = 0
-        self._hold()
         super()._end(code, details)
 
 

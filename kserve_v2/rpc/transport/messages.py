@@ -1,7 +1,7 @@
 """Length-prefixed messages of gRPC over HTTP/2, and their compression."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from kserve_v2.deflate import FORMATS, DamagedError, OverlongError, deflated, inflated
@@ -124,10 +124,12 @@ class MessageReader:
     last tensor ends, which can be used then where it is.
     """
 
-    __slots__ = ("_chunks", "_flag", "_length", "_max_bytes", "_whole", "buffered_bytes")
+    __slots__ = ("_buffer", "_chunks", "_flag", "_length", "_max_bytes", "_whole", "buffered_bytes")
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, buffer: Callable[[int], None]) -> None:
+        """`buffer` is told of every change of `buffered_bytes`, which are those of the message that is not complete."""
         self.buffered_bytes = 0
+        self._buffer = buffer
         self._max_bytes = max_bytes
         # Parts of a prefix, or of a small message.
         self._chunks: list[bytes] = []
@@ -164,9 +166,17 @@ class MessageReader:
 
     def placed(self, size: int) -> Iterator[Bytes | Compressed]:
         """As `feed`, for bytes that were read to `place`."""
-        self.buffered_bytes += size
+        self._count(self.buffered_bytes + size)
         if self.buffered_bytes == self._length:
             yield self._complete()
+
+    def give_up(self) -> None:
+        """The call is over."""
+        self._count(0)
+
+    def _count(self, size: int) -> None:
+        self._buffer(size - self.buffered_bytes)
+        self.buffered_bytes = size
 
     def _complete(self) -> Bytes | Compressed:
         self._length = -1
@@ -194,7 +204,7 @@ class MessageReader:
         else:
             # A copy: a view would keep the whole read alive.
             self._chunks.append(bytes(part))
-        self.buffered_bytes = end
+        self._count(end)
 
     def _place(self) -> memoryview:
         """Where a large message comes to be, with what there is of it."""
@@ -207,5 +217,5 @@ class MessageReader:
         """What is complete."""
         whole, self._whole = self._whole, None
         chunks, self._chunks = self._chunks, []
-        self.buffered_bytes = 0
+        self._count(0)
         return b"".join(chunks) if whole is None else whole
