@@ -29,7 +29,7 @@ from kserve_v2.processes.handing import HandOver
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.replicas import ProcessReplicas
 from kserve_v2.processes.supervisor import Supervisor, Worker
-from kserve_v2.rpc.services import all_rpcs
+from kserve_v2.rpc.servicer import all_rpcs
 from kserve_v2.settings import flags
 from kserve_v2.settings.settings import Settings
 

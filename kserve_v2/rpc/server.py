@@ -6,7 +6,7 @@ from kserve_v2.inference import InferenceService
 from kserve_v2.net.tls import TlsFiles, read_pem, server_context
 from kserve_v2.rpc.asyncio_server import AsyncioServer
 from kserve_v2.rpc.options import GrpcOptions
-from kserve_v2.rpc.services import all_rpcs
+from kserve_v2.rpc.servicer import all_rpcs
 
 
 class GrpcServer(Protocol):

@@ -1,22 +1,36 @@
-"""The RPCs of `inference.GRPCInferenceService`, as a table."""
+"""All RPCs of a server, and those of `inference.GRPCInferenceService` as a table."""
 
 from dataclasses import asdict
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
+from kserve_v2.messages import IndexEntry, ModelMetadata, TensorMetadata
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
+from kserve_v2.repository.models.loaded import LoadedModel
+from kserve_v2.repository.models.shown import shown_statistics
 from kserve_v2.repository.uploads.names import PREFIX, shown
 from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming
+from kserve_v2.rpc.health import SERVICE_NAME as HEALTH
+from kserve_v2.rpc.health import health_rpcs
 from kserve_v2.rpc.infer import ModelInfer
+from kserve_v2.rpc.reflection import reflection_rpcs
 from kserve_v2.rpc.settings import settings_rpcs
 from kserve_v2.rpc.shared_memory import shared_memory_rpcs
 from kserve_v2.rpc.stream import ModelStreamInfer
 from kserve_v2.rpc.typed import unary
-from kserve_v2.rpc.views import index_view, model_metadata_view, statistics_view
 from kserve_v2.scheduling.slices import mapped
 
 SERVICE_NAME = "inference.GRPCInferenceService"
+
+MODEL_INFER = f"/{SERVICE_NAME}/ModelInfer"
+"""The path of the RPC that nearly all calls are of."""
+
+
+def all_rpcs(service: InferenceService) -> tuple[Rpc, ...]:
+    """Inference, health and reflection."""
+    own = InferenceServicer(service).rpcs()
+    return *own, *health_rpcs(service), *reflection_rpcs([SERVICE_NAME, HEALTH])
 
 
 class InferenceServicer:
@@ -30,7 +44,7 @@ class InferenceServicer:
         path = f"/{SERVICE_NAME}/"
         infer = ModelInfer(self._service)
         return (
-            Direct(f"{path}ModelInfer", infer.start, infer.recall),
+            Direct(MODEL_INFER, infer.start, infer.recall),
             Streaming(f"{path}ModelStreamInfer", ModelStreamInfer(self._service).answer),
             unary(f"{path}ServerLive", pb.ServerLiveRequest, self.server_live),
             unary(f"{path}ServerReady", pb.ServerReadyRequest, self.server_ready),
@@ -73,7 +87,7 @@ class InferenceServicer:
         """Inputs and outputs of a model."""
         service = self._service
         metadata = await service.loaded(lambda: service.model_metadata(request.name, request.version))
-        return model_metadata_view(metadata)
+        return _model_metadata_view(metadata)
 
     async def model_config(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
         """The complete configuration of a model."""
@@ -86,7 +100,7 @@ class InferenceServicer:
     ) -> pb.ModelStatisticsResponse:
         """Counters and durations of one model, or of all."""
         models = await self._service.counted(request.name, request.version)
-        slices = mapped(statistics_view, models)
+        slices = mapped(_statistics_view, models)
         return pb.ModelStatisticsResponse(model_stats=await self._service.slicer.finish(slices))
 
     async def repository_index(
@@ -96,7 +110,7 @@ class InferenceServicer:
         if request.repository_name:
             raise UnsupportedError("'repository_name' specification is not supported")
         entries = await self._service.index(ready_only=request.ready)
-        slices = mapped(index_view, entries)
+        slices = mapped(_index_view, entries)
         return pb.RepositoryIndexResponse(models=await self._service.slicer.finish(slices))
 
     async def repository_model_load(
@@ -148,3 +162,39 @@ def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloa
     if request.repository_name and request.model_name:
         raise UnsupportedError("'repository_name' specification is not supported")
     return request.model_name or request.repository_name
+
+
+# --- answers as protobuf messages --------------------------------------------------------------------------------
+
+
+def _model_metadata_view(metadata: ModelMetadata) -> pb.ModelMetadataResponse:
+    """Answer of ModelMetadata."""
+    return pb.ModelMetadataResponse(
+        name=metadata.name,
+        versions=metadata.versions,
+        platform=metadata.platform,
+        inputs=[_tensor_view(tensor) for tensor in metadata.inputs],
+        outputs=[_tensor_view(tensor) for tensor in metadata.outputs],
+        properties={f"label:{label}": version for label, version in metadata.labels.items()},
+    )
+
+
+def _tensor_view(tensor: TensorMetadata) -> pb.ModelMetadataResponse.TensorMetadata:
+    return pb.ModelMetadataResponse.TensorMetadata(
+        name=tensor.name, datatype=tensor.datatype, shape=tensor.shape
+    )
+
+
+def _index_view(entry: IndexEntry) -> pb.RepositoryIndexResponse.ModelIndex:
+    """One element of RepositoryIndex's answer."""
+    return pb.RepositoryIndexResponse.ModelIndex(
+        name=entry.name, version=entry.version, state=entry.state, reason=entry.reason
+    )
+
+
+def _statistics_view(model: LoadedModel) -> pb.ModelStatistics:
+    """One element of ModelStatistics' answer."""
+    shown = shown_statistics(model)
+    responses = shown.pop("response_stats").items()
+    made = pb.InferResponseStatistics
+    return pb.ModelStatistics(**shown, response_stats={index: made(**each) for index, each in responses})

@@ -29,7 +29,7 @@ from kserve_v2.processes.forwarding.lane import ForwardingLane
 from kserve_v2.processes.forwarding.rpcs import forwarding_rpcs
 from kserve_v2.processes.link import Link
 from kserve_v2.rpc.asyncio_server import AsyncioServer
-from kserve_v2.rpc.services import all_rpcs
+from kserve_v2.rpc.servicer import all_rpcs
 from kserve_v2.server import Server
 from kserve_v2.settings import flags
 from kserve_v2.settings.settings import Settings

@@ -15,7 +15,7 @@ from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import Window
 from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc, Serialized, Streaming
 from kserve_v2.rpc.infer import Sliced
-from kserve_v2.rpc.services import MODEL_INFER
+from kserve_v2.rpc.servicer import MODEL_INFER
 
 
 class LocalInfer(Protocol):
