@@ -3,7 +3,6 @@
 The bytes are those of `codec.encode_response`, which encodes all other answers.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.known_answers import KnownAnswers
 from kserve_v2.memory.large_texts import SLICE_ELEMENTS, is_large, written_raw
 from kserve_v2.messages import InferResponse
+from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
 from kserve_v2.rpc.codec import COPIED_BYTES, OutputForms, encode_response
@@ -51,17 +51,10 @@ def is_long(response: InferResponse, forms: OutputForms) -> bool:
 class AnswerEncoder(KnownAnswers[_Frame]):
     """Encodes the answers of one server."""
 
-    def encode(
-        self,
-        response: InferResponse,
-        forms: OutputForms,
-        labels: Mapping[str, Sequence[str]],
-        *,
-        batched: bool,
-    ) -> Parts:
-        """The answer; arguments and errors as those of `codec.encode_response`."""
+    def encode(self, response: InferResponse, forms: OutputForms, model: LoadedModel) -> Parts:
+        """The answer of a model; arguments and errors as those of `codec.encode_response`."""
         if forms or response.parameters:
-            return encode_response(response, forms, labels, batched=batched)
+            return encode_response(response, forms, model.labels, batched=model.batched)
         key: list[object] = [response.model_name, response.model_version]
         for name, array in response.outputs.items():
             key += (name, array.dtype.num, array.shape)
@@ -81,14 +74,12 @@ class AnswerEncoder(KnownAnswers[_Frame]):
         return encode_response(response, {}, {}, batched=False)
 
     def encode_in_slices(
-        self,
-        response: InferResponse,
-        forms: OutputForms,
-        labels: Mapping[str, Sequence[str]],
-        *,
-        batched: bool,
+        self, response: InferResponse, forms: OutputForms, model: LoadedModel
     ) -> Slices[Parts]:
-        """As `encode`, of an answer that `is_long`."""
+        """As `encode`, which takes several slices if the answer `is_long`."""
+        if not is_long(response, forms):
+            return self.encode(response, forms, model)
+        labels, batched = model.labels, model.batched
         written: dict[str, list[bytes]] = {}
         for name, array in response.outputs.items():
             if isinstance(count := forms.get(name), int):

@@ -15,14 +15,14 @@ from kserve_v2.rpc.answer import AnswerEncoder, is_long
 from kserve_v2.rpc.calls import Asked, Context, Parts, Serialized
 from kserve_v2.rpc.codec import WHOLE, OutputForms, decode_request
 from kserve_v2.rpc.large import receive_large
-from kserve_v2.rpc.received import Received, receive
+from kserve_v2.rpc.received import Received
 from kserve_v2.rpc.recurring import key_of, note
 from kserve_v2.rpc.status import known
 from kserve_v2.rpc.traces import Observer
 from kserve_v2.rpc.verbatim import pack
 from kserve_v2.scheduling.demand import Demand
 from kserve_v2.scheduling.replies import Outcome
-from kserve_v2.scheduling.slices import LARGE_BYTES, Slicer, Slices, Work
+from kserve_v2.scheduling.slices import Slicer, Slices, Work
 from kserve_v2.scheduling.target import Ticket
 from kserve_v2.tracing.trace import Trace
 
@@ -50,7 +50,7 @@ class ModelInfer:
         answered = model.submit(request, asked)
         if isinstance(answered, InferResponse) and not is_long(answered, WHOLE):
             self._unused = asked
-            return self.encoder.encode(answered, WHOLE, model.labels, batched=model.batched)
+            return self.encoder.encode(answered, WHOLE, model)
         self._unused = None
         asked.model = model
         return asked.go_on(answered)
@@ -71,8 +71,6 @@ class ModelInfer:
 
     def start(self, data: Serialized, context: Context) -> Parts | Asked:
         """Any request."""
-        if len(data) < LARGE_BYTES:
-            return self._begin(receive(data), context)
         share = Share(self._service.inflight)
         received = receive_large(data, share.hold_if_room)
         if isinstance(received, Received):
@@ -250,8 +248,8 @@ class _Asked(Asked):
         if self._observer is not None:
             self._observer.executed(submitted)
         if not is_long(submitted, forms):
-            return encoder.encode(submitted, forms, model.labels, batched=model.batched)
-        slices = encoder.encode_in_slices(submitted, forms, model.labels, batched=model.batched)
+            return encoder.encode(submitted, forms, model)
+        slices = encoder.encode_in_slices(submitted, forms, model)
         self._writing = self._slicer.begin(slices, self._written)
         return self
 

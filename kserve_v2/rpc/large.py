@@ -31,7 +31,9 @@ _Places = Mapping[int, tuple[wire.Part, wire.Part]]
 
 
 def receive_large(data: Serialized, room: Room) -> Received | Slices[Received]:
-    """As `receive`, and raises as that; or what reads the message in slices. `room`: for what comes of it."""
+    """As `receive`, and raises as that; or what reads a large message in slices. `room`: for what comes of it."""
+    if len(data) < LARGE_BYTES:
+        return receive(data)
     typed = _typed(data)
     if typed:
         return _read_typed(data, typed, room)

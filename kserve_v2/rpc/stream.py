@@ -18,17 +18,16 @@ from kserve_v2.memory.inflight import COUNTED_BYTES, Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rpc import wire
-from kserve_v2.rpc.answer import is_long
 from kserve_v2.rpc.calls import Context, Parts, Serialized
 from kserve_v2.rpc.codec import EMPTY_FINAL_RESPONSE, WHOLE, OutputForms
 from kserve_v2.rpc.infer import ModelInfer
 from kserve_v2.rpc.large import receive_large
-from kserve_v2.rpc.received import Received, receive
+from kserve_v2.rpc.received import Received
 from kserve_v2.rpc.status import known
 from kserve_v2.rpc.traces import begin_trace, text_metadata
 from kserve_v2.scheduling.failures import unless_cancelled
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, stream
-from kserve_v2.scheduling.slices import LARGE_BYTES, Slices, Work
+from kserve_v2.scheduling.slices import Slices, Work
 from kserve_v2.scheduling.target import Ticket
 from kserve_v2.tracing.trace import Trace
 
@@ -253,17 +252,16 @@ class _Stream:
     def _begin_like_another(self, data: Serialized) -> bool:
         """Begin a request that has the form of an earlier one. False: it has not, or is to be traced."""
         found = None if self._tracer.on else self._rpc.infer.recognised(data)
-        if found is None:
-            return False
-        self._infer(*found, WHOLE, None, len(data))
-        return True
+        if found is not None:
+            self._infer(*found, WHOLE, None, len(data))
+        return found is not None
 
     async def _begin(self, data: Serialized, group: asyncio.TaskGroup) -> None:
         """Begin any request, once it is read, and its model is loaded: those behind it may belong to the same sequence.
         Raises the error of a message that is none.
         """
         share = Share(self._inflight)
-        received = receive(data) if len(data) < LARGE_BYTES else receive_large(data, share.hold_if_room)
+        received = receive_large(data, share.hold_if_room)
         if isinstance(received, Received):
             await self._begin_received(received, group)
             return
@@ -358,18 +356,9 @@ class _Stream:
         """The outcome of a request that has one."""
         if isinstance(outcome, Exception):
             self._answered(turn, outcome)
-            return
-        answer = outcome, turn.model, turn.forms, _FINAL, turn
-        if is_long(outcome, turn.forms):
-            slices = self._encode_in_slices(*answer)
-            turn.writing = self._service.slicer.begin(slices, partial(self._answered, turn))
-            return
-        encoded: Parts | Exception
-        try:
-            encoded = self._encode(*answer)
-        except Exception as error:  # noqa: BLE001 - one request's failure is a message
-            encoded = error
-        self._answered(turn, encoded)
+        else:
+            slices = self._written(outcome, turn.model, turn.forms, turn, final=True)
+            turn.writing = self._service.slicer.begin_now(slices, partial(self._answered, turn))
 
     def _answered(self, turn: _Turn, answer: Parts | Exception) -> None:
         """The answer of a request has been encoded, or that, or the request, has failed."""
@@ -390,32 +379,21 @@ class _Stream:
             self._send(answer, first.trace, partial(self._end, first))
             self._finish(first.trace)
 
-    def _encode(
-        self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes, turn: _Turn
-    ) -> Parts:
-        parts = self._rpc.infer.encoder.encode(response, forms, model.labels, batched=model.batched)
-        return self._framed(parts, final, turn)
-
-    def _encode_in_slices(
-        self, response: InferResponse, model: LoadedModel, forms: OutputForms, final: bytes, turn: _Turn
+    def _written(
+        self, response: InferResponse, model: LoadedModel, forms: OutputForms, turn: _Turn, *, final: bool
     ) -> Slices[Parts]:
-        parts = yield from self._rpc.infer.encoder.encode_in_slices(
-            response, forms, model.labels, batched=model.batched
-        )
-        return self._framed(parts, final, turn)
-
-    def _framed(self, parts: Parts, final: bytes, turn: _Turn) -> Parts:
-        size = sum(map(len, parts)) + len(final)
+        """The message for a response. A large one is counted, and waits: it cannot be refused any more, but requests
+        can.
+        """
+        parts = yield from self._rpc.infer.encoder.encode_in_slices(response, forms, model)
+        mark = _FINAL if final else _NOT_FINAL
+        size = sum(map(len, parts)) + len(mark)
         if size >= COUNTED_BYTES:
-            self._hold_answer(size, turn)
-        return (wire.head(_INFER_RESPONSE, size), *parts, final)
-
-    def _hold_answer(self, size: int, turn: _Turn) -> None:
-        """An answer is there, and waits. It cannot be refused any more, but requests can."""
-        turn.answer_bytes += size
-        self._held_bytes += size
-        self._largest_answer = max(self._largest_answer, size)
-        self._inflight.hold(size)
+            turn.answer_bytes += size
+            self._held_bytes += size
+            self._largest_answer = max(self._largest_answer, size)
+            self._inflight.hold(size)
+        return (wire.head(_INFER_RESPONSE, size), *parts, mark)
 
     def _failure(
         self, request: InferRequest, error: Exception, trace: Trace | None, *, final: bool = True
@@ -465,11 +443,8 @@ class _Stream:
                 if response.error is not None:
                     message = self._failure(request, response.error, turn.trace, final=final)
                 else:
-                    marked = response, model, forms, _FINAL if final else _NOT_FINAL, turn
-                    if is_long(response, forms):
-                        message = await self._service.slicer.finish(self._encode_in_slices(*marked))
-                    else:
-                        message = self._encode(*marked)
+                    slices = self._written(response, model, forms, turn, final=final)
+                    message = await self._service.slicer.finish(slices)
                 await self._send_in_room(message, turn)
         return final
 

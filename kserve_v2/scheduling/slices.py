@@ -84,9 +84,15 @@ class Slicer:
     def begin(self, slices: Slices[T], done: Callable[[T | Exception], None]) -> Work[T]:
         """Begin. `done` is called with the result, or with what was raised, and never before this returns."""
         work = Work(slices, done)
-        self._works.append(work)
-        self._idle.clear()
-        self._go_on()
+        self._begin(work)
+        return work
+
+    def begin_now(self, slices: Slices[T], done: Callable[[T | Exception], None]) -> Work[T] | None:
+        """As `begin`, but does the first slice at once. None if there were no more, and `done` has been called."""
+        work = Work(slices, done)
+        if not work.step():
+            return None
+        self._begin(work)
         return work
 
     async def finish(self, slices: Slices[T]) -> T:
@@ -115,6 +121,11 @@ class Slicer:
         """Wait until there is nothing to do, and whoever waited for a result has gone on with it."""
         await self._idle.wait()
         await asyncio.sleep(0)
+
+    def _begin(self, work: Work[Any]) -> None:
+        self._works.append(work)
+        self._idle.clear()
+        self._go_on()
 
     def _go_on(self) -> None:
         if not self._works:

@@ -20,6 +20,11 @@ def failing() -> Slices[str]:
     raise ValueError("no")
 
 
+def broken() -> Slices[str]:
+    raise ValueError("no")
+    yield
+
+
 async def turns(count: int) -> None:
     for _ in range(count):
         await asyncio.sleep(0)
@@ -40,6 +45,22 @@ def test_one_slice_a_turn_however_many_works_there_are() -> None:
         assert ends == ["a", "b"]
         # And once more, when there was nothing to do.
         assert await slicer.finish(work("c", 1, log)) == "c"
+
+    asyncio.run(main())
+
+
+def test_what_is_begun_now_may_be_over_at_once() -> None:
+    async def main() -> None:
+        slicer, log, ends = Slicer(), list[str](), list[object]()
+        assert slicer.begin_now(work("a", 0, log), ends.append) is None
+        assert ends == ["a"]
+        assert slicer.begin_now(broken(), ends.append) is None
+        assert [str(each) for each in ends] == ["a", "no"]
+        begun = slicer.begin_now(work("b", 2, log), ends.append)
+        assert begun is not None
+        assert (log, len(ends)) == (["b0"], 2)
+        await slicer.idle()
+        assert (log, ends[2]) == (["b0", "b1"], "b")
 
     asyncio.run(main())
 
