@@ -33,7 +33,7 @@ from kserve_v2.rest.json_tensor import (
     with_literals,
 )
 from kserve_v2.rest.json_text import leading_object_bytes, parse_json
-from kserve_v2.rest.large_json import BASE64_TEXTS, HALVES, TEXTS, Gaps, shown
+from kserve_v2.rest.large_json import BASE64_TEXTS, TEXTS, Gaps, shown
 from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.raw_request import decode_raw_request
@@ -41,7 +41,7 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.announced import AnnouncedInput, datatype_by_name, named_twice
 from kserve_v2.tensors.classification import classify
-from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES
+from kserve_v2.tensors.datatypes import BF16, BY_DTYPE, BYTES, FP16
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
 
 # Members of an input's parameters that say where its data is, if it is not in `data`.
@@ -334,7 +334,8 @@ def encode_response(
         if output_format.classification:
             count = output_format.classification
             array = yield from classify(whole, count, labels.get(name, ()), batched=batched)
-        entry: dict[str, Any] = {"name": name, "datatype": BY_DTYPE[array.dtype].name, "shape": array.shape}
+        datatype = BY_DTYPE[array.dtype]
+        entry: dict[str, Any] = {"name": name, "datatype": datatype.name, "shape": array.shape}
         if output_format.binary:
             pieces = (yield from written_raw(array)) if has_many_texts(array) else (encode_raw_tensor(array),)
             size = len(pieces[0]) if len(pieces) == 1 else sum(map(len, pieces))
@@ -348,9 +349,9 @@ def encode_response(
             if output_format.base64:
                 check_bytes(array, name)
                 entry["parameters"], as_json = {CONTENT_TYPE: BASE64}, BASE64_TEXTS
-            elif array.dtype in HALVES:
+            elif datatype in (FP16, BF16):
                 raise InvalidArgumentError(
-                    f"sending {BY_DTYPE[array.dtype].name} data via JSON is not supported. "
+                    f"sending {datatype.name} data via JSON is not supported. "
                     f"Please use the binary data format for output '{name}'"
                 )
             entry["data"] = yield from shown(array.reshape(-1), name, gaps, as_json)

@@ -124,7 +124,9 @@ def as_lists(array: Array, element: Callable[[bytes], Any] = text_or_base64) -> 
     """What orjson is given: it writes arrays itself, but for those of objects, and of no dimensions. `element`: see
     `writable`.
     """
+    if array.dtype.hasobject and array.ndim == 1:
+        return [element(each) for each in array]
     array = writable(array, element)
-    if array.dtype == BYTES.dtype:
+    if array.dtype.hasobject:
         return array.tolist()
     return np.ascontiguousarray(array) if array.ndim else array[()]

@@ -17,21 +17,19 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory import large_texts
 from kserve_v2.rest.base64_tensor import base64_pieces, encode_base64
 from kserve_v2.rest.broken_json import BrokenError, list_may_follow, or_error
-from kserve_v2.rest.json_tensor import JSON_DTYPES, LargeList, no_utf8, with_literals
+from kserve_v2.rest.json_tensor import LargeList, no_utf8, with_literals
 from kserve_v2.rest.json_text import check_depth, whole_characters
 from kserve_v2.rest.json_values import B64, as_lists
 from kserve_v2.rest.large_lists import loaded, read_list
 from kserve_v2.rest.long_texts import parse_long_texts, values
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, Room, Slices, any_room, copied
-from kserve_v2.tensors.datatypes import BF16, BYTES, FP16, Array
+from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.tensors.json_request import text_or_base64
 
 # Numbers in a slice of an answer: each takes some ten bytes.
 _SLICE_NUMBERS = SLICE_BYTES // 8
 # To look whether all are finite takes so much less.
 _FINITE_NUMBERS = 64 * _SLICE_NUMBERS
-
-HALVES = (FP16.dtype, BF16.dtype)
 
 # So many short lists, or none, are passed over in a slice.
 _SLICE_LISTS = 256
@@ -148,14 +146,9 @@ def slice_rows(numbers: int) -> int:
 
 def is_large(array: Array) -> bool:
     """Whether an output takes many slices to write."""
-    if array.dtype == BYTES.dtype:
+    if array.dtype.hasobject:
         return large_texts.is_large(array) or sum(map(len, array.flat)) >= LARGE_BYTES
-    return array.size > 2 * _SLICE_NUMBERS and array.dtype in JSON_DTYPES
-
-
-def is_large_value(array: Array) -> bool:
-    """As `is_large`, where FP16 and BF16 are written as the numbers that they are, too."""
-    return is_large(array) or (array.size > 2 * _SLICE_NUMBERS and array.dtype in HALVES)
+    return array.size > 2 * _SLICE_NUMBERS
 
 
 class InJson(NamedTuple):
@@ -177,7 +170,7 @@ BASE64_TEXTS = InJson(encode_base64, texts=False, around=(b'"', b'"'))
 
 def shown(array: Array, name: str, gaps: "Gaps", as_json: InJson = TEXTS_OR_BASE64) -> Slices[Any]:
     """What stands in a document for an output, or a part of one, in lists in lists. Raises as `written`."""
-    if is_large_value(array):
+    if is_large(array):
         return gaps.gap((yield from written(array, name, as_json)))
     try:
         lists = as_lists(array, as_json.element)
@@ -294,12 +287,9 @@ def _written(array: Array, literal: bool) -> Slices[list[bytes]]:
 
 
 def _text(array: Array, literal: bool) -> bytes:
-    if array.dtype in HALVES:
-        # Each of their values is one of FP32.
-        array = array.astype(np.float32)
     if literal:
         return json.dumps(array.tolist(), separators=(",", ":")).encode()
-    return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+    return orjson.dumps(as_lists(array), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
 class Gaps:
