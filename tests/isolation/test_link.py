@@ -27,6 +27,7 @@ from kserve_v2.isolation.suspects import Suspects
 from kserve_v2.messages import InferRequest, SequenceStep
 from tests.integration.support import wait_until
 from tests.isolation.ends import channel_ends
+from tests.set_clock import SetClock
 
 
 class Process:
@@ -151,21 +152,6 @@ def test_what_was_not_sent_leaves_no_execution_untimed() -> None:
             assert "execution_timeout of 0.001 s" in process.killed_for
 
     asyncio.run(main())
-
-
-class SetClock(asyncio.SelectorEventLoop):
-    """A loop whose time the test says."""
-
-    now_s = 0.0
-
-    def time(self) -> float:
-        return self.now_s
-
-    async def at(self, now_s: float) -> None:
-        """It is so late now, and everything has been done that was due."""
-        self.now_s = now_s
-        for _ in range(3):
-            await asyncio.sleep(0)
 
 
 def test_each_execution_is_timed_from_when_it_begins() -> None:

@@ -20,6 +20,7 @@ from kserve_v2.repository.reading.scan import ModelEntry, scan_model
 from kserve_v2.repository.sources.on_demand import OnDemand
 from kserve_v2.repository.sources.retries import FIRST_DELAY_S
 from kserve_v2.repository.sources.room_line import MOST_BEFORE
+from tests.set_clock import SetClock
 
 
 class Models:
@@ -79,9 +80,20 @@ class Models:
 class Bench:
     def __init__(self, root: Path, wait_s: float = 60.0) -> None:
         self.root = root
+        self.loop = asyncio.get_running_loop()
         self.now_s = 100.0
         self.models = Models(root)
-        self.on_demand = OnDemand(self.models, self.models, wait_s, lambda: self.now_s)
+        self.on_demand = OnDemand(self.models, self.models, wait_s, self.loop.time)
+
+    @property
+    def now_s(self) -> float:
+        """How late it is, for the loop and its timers, too."""
+        return self.loop.time()
+
+    @now_s.setter
+    def now_s(self, now_s: float) -> None:
+        assert isinstance(self.loop, SetClock)
+        self.loop.now_s = now_s
 
     def write(self, name: str, text: str) -> None:
         (self.root / name / "1").mkdir(parents=True, exist_ok=True)
@@ -96,7 +108,8 @@ class Bench:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(main())
+    with asyncio.Runner(loop_factory=SetClock) as runner:
+        runner.run(main())
 
 
 def test_one_that_never_fits_is_not_loaded_for_every_request(tmp_path: Path) -> None:
