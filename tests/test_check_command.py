@@ -409,7 +409,27 @@ def test_an_archive_that_is_one_model_is_called_what_is_asked_for(
 @pytest.mark.parametrize(
     ("argv", "error"),
     [
-        ("config one.zip", "expected one model: kserve-v2 config REPO MODEL"),
+        (
+            "config one.zip",
+            "expected one model: kserve-v2 config REPO MODEL, or kserve-v2 config FILE; one.zip is one model without a "
+            "name: kserve-v2 config one.zip NAME gives it one (",
+        ),
+        (
+            "config many.zip",
+            "expected one model: kserve-v2 config REPO MODEL, or kserve-v2 config FILE; there is a (",
+        ),
+        ("config many.zip zz", "no model repository has a directory of the name 'zz'; there is a\n"),
+        ("check many.zip zz", "no model repository has a directory of the name 'zz'; there is a\n"),
+        *(
+            (
+                f"{command} m name",
+                "name does not exist, and behind m, which is one model, it names none: names of models stand behind a "
+                "repository, or an archive .zip or .tar.gz",
+            )
+            for command in ("check", "config")
+        ),
+        ("config nosuch name", "nosuch does not exist"),
+        ("config m name.onnx", "name.onnx does not exist; expected"),
         ("config one.zip a b", "expected one model: kserve-v2 config REPO MODEL"),
         ("config one.zip a --model-name b", "no model repository has a directory of the name 'a'"),
         ("config one.zip a many.zip", "expected one model: kserve-v2 config REPO MODEL"),

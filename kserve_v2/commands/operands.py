@@ -1,10 +1,13 @@
 """What stands on a command line without a flag: repositories, and single models."""
 
 import argparse
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from kserve_v2.commands.command import UsageError
+
+_NAME = re.compile(r"[\w-]+")
 
 
 def take_operands(namespace: argparse.Namespace) -> None:
@@ -20,12 +23,26 @@ def take_repository(namespace: argparse.Namespace) -> None:
     """
     if "model_repository" in namespace or "model" in namespace or not namespace.operands:
         return
-    first = namespace.operands[0]
+    first, *others = namespace.operands
     # Whatever a folder is that is no model: it is a repository in which something is to be found wrong.
     if _is_repository(first, otherwise=Path(first).is_dir()):
         _set(namespace, [namespace.operands.pop(0)], [])
-    else:
+        return
+    try:
         take_operands(namespace)
+    except UsageError as error:
+        name = next((each for each in others if _is_only_a_name(each)), "")
+        if name and not _is_repository(first, otherwise=True):
+            raise UsageError(
+                f"{name} does not exist, and behind {first}, which is one model, it names none: names of models stand "
+                "behind a repository, or an archive .zip or .tar.gz"
+            ) from error
+        raise
+
+
+def _is_only_a_name(text: str) -> bool:
+    """Whether it looks like a model's name, and like nothing that can be served."""
+    return _NAME.fullmatch(text) is not None and not Path(text).exists()
 
 
 def _is_repository(text: str, *, otherwise: bool) -> bool:

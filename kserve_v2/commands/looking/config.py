@@ -9,7 +9,7 @@ from typing import Any
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.checking.annotated import annotated
-from kserve_v2.checking.check import RepositoryCheck, config_text
+from kserve_v2.checking.check import RepositoryCheck, all_models, config_text
 from kserve_v2.checking.findings import Level
 from kserve_v2.checking.formats import as_text
 from kserve_v2.checking.listening import listening
@@ -23,6 +23,7 @@ from kserve_v2.commands.looking.models import (
     look_at,
     looking_options,
     single_models,
+    what_is_there,
     where_they_lie,
 )
 from kserve_v2.commands.output import own_output, say, tell
@@ -30,6 +31,7 @@ from kserve_v2.config import config_to_dict
 from kserve_v2.errors import InternalError, ServingError
 from kserve_v2.plugins import BackendRegistry
 from kserve_v2.repository.locations.linked import is_made
+from kserve_v2.repository.locations.location import OneModelError
 from kserve_v2.repository.models.ensemble_model import PreparedEnsemble
 from kserve_v2.repository.preparing.candidate import read_candidate
 from kserve_v2.repository.preparing.options import RepositoryOptions
@@ -75,10 +77,23 @@ def _the_one(operands: Sequence[str], settings: Settings, options: RepositoryOpt
         # The name of a repository that is one model may be given twice.
         names = [*operands, *(each for each in names if each != settings.model_name)]
     if len(names) != 1:
+        instead = "" if names else _instead(settings, options)
         raise UsageError(
-            "expected one model: kserve-v2 config REPO MODEL, or kserve-v2 config FILE (see kserve-v2 config --help)"
+            f"expected one model: kserve-v2 config REPO MODEL, or kserve-v2 config FILE{instead} (see kserve-v2 config "
+            "--help)"
         )
     return names[0]
+
+
+def _instead(settings: Settings, options: RepositoryOptions) -> str:
+    """What could be named, where nothing is; "" if that cannot be said."""
+    try:
+        return f"; {what_is_there(all_models(options).models)}"
+    except OneModelError:
+        where = ", ".join(map(str, settings.model_repository))
+        return f"; {where} is one model without a name: kserve-v2 config {where} NAME gives it one"
+    except (OSError, ServingError):
+        return ""
 
 
 def _config(name: str, wanted: int, form: str, options: RepositoryOptions, registry: BackendRegistry) -> str:

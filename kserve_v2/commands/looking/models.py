@@ -1,6 +1,6 @@
 """Models that are named on the command line, and the options of the server that would serve them."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -18,6 +18,8 @@ from kserve_v2.settings.flags import did_you_mean
 from kserve_v2.settings.options import SettingsError
 from kserve_v2.settings.settings import Settings
 from kserve_v2.startup import StartupError, repository_options
+
+_MOST_NAMES = 10
 
 
 def looking_options(settings: Settings, registry: BackendRegistry) -> RepositoryOptions:
@@ -50,8 +52,18 @@ def known_model(name: str, options: RepositoryOptions) -> str:
         raise SettingsError(error.message) from None
     except ServingError as error:
         raise StartupError(f"model '{name}': {error.message}") from None
-    hint = did_you_mean(name, all_models(options).models)
+    models = all_models(options).models
+    hint = did_you_mean(name, models) or f"; {what_is_there(models)}"
     raise SettingsError(f"no model repository has a directory of the name '{name}'{hint}")
+
+
+def what_is_there(models: Collection[str]) -> str:
+    """Which models there are, for whoever has named none of them."""
+    if not models:
+        return "there is no model"
+    shown = [*models][:_MOST_NAMES]
+    more = f" and {len(models) - len(shown)} more" if len(models) > len(shown) else ""
+    return f"there {'are' if len(models) > 1 else 'is'} {', '.join(shown)}{more}"
 
 
 def look_at(names: Sequence[str], settings: Settings, look: Callable[[Settings], int]) -> int:
