@@ -16,7 +16,7 @@ from kserve_v2.torchserve_api.descriptions import model_description
 from kserve_v2.torchserve_api.errors import bad_request, model_not_found, not_found
 from kserve_v2.torchserve_api.precedence import Asked as AskedSettings
 from kserve_v2.torchserve_api.predictor import Predictor
-from kserve_v2.torchserve_api.queries import flag, number, page_of, parse_body, parse_query
+from kserve_v2.torchserve_api.queries import LEAST, flag, number, page_of, parse_body, parse_query
 from kserve_v2.torchserve_api.registry import Register, Registry
 from kserve_v2.torchserve_api.routes import Api, Call
 from kserve_v2.torchserve_api.tokens import Tokens
@@ -121,12 +121,15 @@ class ManagementCalls:
 
     async def scale(self, name: str, version: str, parameters: Mapping[str, str]) -> tuple[str, int]:
         """Have another number of workers: what is said of it, and the HTTP status. Raises TorchServeError."""
-        low = number(parameters, "min_worker")
+        low = number(parameters, "min_worker", LEAST)
         low = 1 if low is None else low
-        high = number(parameters, "max_worker")
+        high = number(parameters, "max_worker", LEAST)
         high = low if high is None else high
         if high < low:
             raise bad_request("max_worker cannot be less than min_worker.")
+        if low < 0:
+            # TorchServe takes it, ends workers, and says that an index is out of bounds.
+            raise bad_request("min_worker cannot be less than 0.")
         if not flag(parameters, "synchronous"):
             self._registry.begin_scale(name, version, low, high)
             self._tell_of_change(f"the number of workers of model '{name}'")

@@ -13,7 +13,7 @@ _PAGE = 100
 # Of a form: what is beyond that keeps a server busy, and no handler asks for it.
 _MOST_FIELDS = 1000
 # TorchServe's numbers have 32 bits.
-_MOST = 2**31 - 1
+LEAST, _MOST = -(2**31), 2**31 - 1
 
 
 def parse_query(query: bytes) -> dict[str, str]:

@@ -172,6 +172,23 @@ def test_scales_up_while_requests_are_answered(server: Server) -> None:
     assert status(server, "PUT", "/models/nosuch", min_worker=2)[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"min_worker": -1}, "min_worker cannot be less than 0."),
+        ({"min_worker": -1, "max_worker": 2, "synchronous": "true"}, "min_worker cannot be less than 0."),
+        ({"min_worker": -3, "max_worker": -2}, "min_worker cannot be less than 0."),
+        ({"min_worker": 0, "max_worker": -1}, "max_worker cannot be less than min_worker."),
+        ({"max_worker": -1}, "max_worker cannot be less than min_worker."),
+        ({"max_worker": 0}, "max_worker cannot be less than min_worker."),
+    ],
+)
+def test_there_are_no_fewer_workers_than_none(server: Server, asked: dict[str, Any], told: str) -> None:
+    assert status(server, "PUT", "/models/parts", **asked) == (400, error(400, "BadRequestException", told))
+    [found] = server.management.get("/models/parts").json()
+    assert (found["minWorkers"], found["maxWorkers"], len(found["workers"])) == (1, 1, 1)
+
+
 def test_versions(server: Server) -> None:
     first = server.register("echo.mar", model_name="v", initial_workers=1, synchronous="true")
     assert first.json()["status"] == 'Model "v" Version: 1.0 registered with 1 initial workers'
