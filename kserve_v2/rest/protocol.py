@@ -8,12 +8,13 @@ answers to earlier ones gets all of them: whether it is still there is seen when
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from kserve_v2.net.attended import WAITING_TASKS
+from kserve_v2.net.coming_body import COMING_BODY, ComingBody
 from kserve_v2.net.limited import LimitedConnection, RefusalError
 from kserve_v2.rest.errors import error_body
 from kserve_v2.rest.fast_call import FastCall
@@ -39,6 +40,8 @@ class HttpConnection(LimitedConnection):
         self._earlier_cycles: list[RequestResponseCycle] = []
         # Whether the client has ever sent a request before the answer to an earlier one.
         self._pipelines = False
+        # Of the request that is being read.
+        self._coming = ComingBody()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -137,7 +140,9 @@ class HttpConnection(LimitedConnection):
         self.url = url
         for name, value in headers:
             super().on_header(name, value)
-        self.scope[WAITING_TASKS] = self._waiting_tasks  # type: ignore[literal-required]
+        self._coming = ComingBody()
+        scope = cast("dict[str, Any]", self.scope)
+        scope[WAITING_TASKS], scope[COMING_BODY] = self._waiting_tasks, self._coming
 
     def _keep_alive_as_asked(self) -> None:
         """Keep a connection of HTTP/1.0 whose client asks for that; uvicorn would not."""
@@ -153,6 +158,7 @@ class HttpConnection(LimitedConnection):
         if self.parser.should_upgrade():
             return
         super().on_message_complete()
+        self._coming.end()
         self._incomplete = False
         # uvicorn pauses reading when a body is large or another request follows; then it would not see the client
         # leave.

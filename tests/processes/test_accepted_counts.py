@@ -10,6 +10,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from kserve_v2.acceptance import is_accepted
 from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.net.coming_body import COMING_BODY, ComingBody
 from kserve_v2.processes.accepted import Accepted
 from kserve_v2.processes.answering.answering import Answering
 from kserve_v2.processes.forwarding.app import ForwardingApp
@@ -140,12 +141,13 @@ def test_a_stream_that_ends_is_waited_for_no_longer() -> None:
 
 
 class Client:
-    """Sends a body in two parts."""
+    """Sends a body in parts: a first one, and others of one byte each, the last of them not before `rest`."""
 
-    def __init__(self, size: int) -> None:
-        self.scope = make_scope("POST", b"/", b"", [(b"content-length", b"%d" % (size + 1))])
+    def __init__(self, size: int, others: int = 1) -> None:
+        self.scope = make_scope("POST", b"/", b"", [(b"content-length", b"%d" % (size + others))])
+        self.scope[COMING_BODY] = self.coming = ComingBody()
         self.rest = asyncio.Event()
-        self._parts = [bytes(size), b"x"]
+        self._parts = [bytes(size), *([b"x"] * others)]
         self.heads: list[Message] = []
         self.answered = asyncio.Event()
 
@@ -181,6 +183,44 @@ def test_a_body_is_in_time_when_all_of_it_is_and_counts_until_its_answer_begins(
             assert (accepted.count, sorted(at_home.seen)) == (1, [False, True])
             at_home.may_take.set()
             await clients[0].answered.wait()
+            assert accepted.count == 0
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    uvloop.run(run())
+
+
+def test_the_end_of_a_body_is_in_time_where_a_part_before_it_waits_for_room() -> None:
+    """Its connection has read it, and the application has not asked for it yet."""
+
+    async def run() -> None:
+        accepted, at_home = Accepted(), Home()
+        async with linked() as (worker, home):
+            at_home.serve(home)
+            await open_both(worker, home)
+            app = ForwardingApp(worker, accepted)
+            in_time, late, left = clients = [Client(WINDOW_BYTES, 2) for _ in range(3)]
+            tasks = [asyncio.ensure_future(app(each.scope, each.receive, each.send)) for each in clients]
+            await settled(home, worker)
+            assert accepted.count == 0
+            in_time.coming.end()
+            assert accepted.count == 1
+            # One that is given up is not counted, whenever its end comes.
+            tasks[2].cancel()
+            await asyncio.wait(tasks[2:])
+            left.coming.end()
+            accepted.open = False
+            late.coming.end()
+            assert accepted.count == 1
+            for each in (in_time, late):
+                each.rest.set()
+            at_home.may_read.set()
+            await settled(home, worker)
+            # The home has heard of the third one's end, too.
+            assert (accepted.count, sorted(at_home.seen)) == (1, [False, False, True])
+            at_home.may_take.set()
+            await in_time.answered.wait()
             assert accepted.count == 0
             for task in tasks:
                 task.cancel()

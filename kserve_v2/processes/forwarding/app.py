@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from kserve_v2.errors import ServingError, UnfinishedError
 from kserve_v2.net.attended import Attended
+from kserve_v2.net.coming_body import COMING_BODY
 from kserve_v2.processes.accepted import Accepted, Counted
 from kserve_v2.processes.bodies import Body
 from kserve_v2.processes.frames import Payload
@@ -51,6 +52,7 @@ class _Asked(Party):
         self._accepted = accepted
         # Once all of its body is there.
         self._counted: Counted | None = None
+        self._given_up = False
         self._number = 0
         self._window = Window()
         self._messages: deque[tuple[int, Payload]] = deque()
@@ -65,6 +67,8 @@ class _Asked(Party):
         if expects_go_ahead(headers):
             # Who reads the body says that it may come.
             self._window = Window(0)
+        if with_body and COMING_BODY in scope:
+            scope[COMING_BODY].when_whole(self._whole)
         try:
             head = scope_head(scope, has_body=with_body)
             self._number = self._link.ask(Kind.HTTP, (head,), self)
@@ -90,12 +94,17 @@ class _Asked(Party):
             more = message.get("more_body", False)
             body, kind = message.get("body", b""), Body.PART
             if not more:
-                # It is there now, however long there is no room for it.
-                self._counted = self._accepted.take()
-                kind = Body.LAST_ACCEPTED if self._counted.accepted else Body.LAST
+                self._whole()
+                accepted = self._counted is not None and self._counted.accepted
+                kind = Body.LAST_ACCEPTED if accepted else Body.LAST
             await self._window.room()
             self._window.spend(len(body))
             self._link.send(self._number, kind, (body,))
+
+    def _whole(self) -> None:
+        """All of the body is there now, however long there is no room for it, or for what stands before its end."""
+        if self._counted is None and not self._given_up:
+            self._counted = self._accepted.take()
 
     async def _answer(self, send: Send) -> None:
         """Pass on what comes, no faster than the client takes it."""
@@ -123,6 +132,7 @@ class _Asked(Party):
 
     def give_up(self) -> None:
         """Nobody waits for the answer any more, if there is still one to come."""
+        self._given_up = True
         self._end()
         self._link.cancel(self._number)
 
