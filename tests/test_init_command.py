@@ -94,7 +94,6 @@ def test_templates_are_served_and_answer_their_samples(made: Path, start_server:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_the_tests_of_templates_pass(made: Path) -> None:
     said = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "models", cwd=made)
     assert " failed" not in said

@@ -92,7 +92,7 @@ def outputs(server: RunningServer, model: str, *inputs: dict[str, Any]) -> dict[
 
 
 def metrics(server: RunningServer) -> str:
-    with urllib.request.urlopen(server.metrics, timeout=30) as answer:
+    with urllib.request.urlopen(server.metrics, timeout=60) as answer:
         return str(answer.read().decode())
 
 

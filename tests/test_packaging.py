@@ -20,7 +20,7 @@ import pytest
 from tools.build_dist import PACKAGES, DistError, build, check_wheel, metadata_of
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 HANDLER = """
 class Model:

@@ -113,7 +113,7 @@ def test_every_configuration_and_the_handler(start_server, tmp_path: Path) -> No
             for n in range(3)
         ]
     assert [answer.as_numpy("y").item() for answer in answers] == [3, 6, 9]
-    with urllib.request.urlopen(server.metrics, timeout=30) as answer:
+    with urllib.request.urlopen(server.metrics, timeout=60) as answer:
         metrics = answer.read().decode()
     for name in set(re.findall(r"`(kserve_v2_\w+)`", GUIDE)):
         assert name in metrics

@@ -27,7 +27,6 @@ from tests.backends.hostile import ONCE_MORE, Act, Unasked, check_text, fine, ra
 from tests.scheduling.targets import queue_target, submit_to
 
 pytestmark = [
-    pytest.mark.timeout(60),
     # Tasks and threads of the plug-in's own that it has ended in its way.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning"),
 ]

@@ -21,8 +21,6 @@ from kserve_v2.repository.preparing.options import RepositoryOptions
 from kserve_v2.scheduling.replies import infer
 from tests.backends.hostile import MOST_TEXT, RAISED, Act, Unasked, check_text, fine, raised, raising, run
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @dataclass
 class HostileBackend:

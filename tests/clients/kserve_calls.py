@@ -61,7 +61,7 @@ TEXT = np.array([b"a", "ŝ".encode(), b""], np.object_)
 
 async def rest(url: str) -> dict[str, Any]:
     """Every call of the REST client."""
-    client = InferenceRESTClient(RESTConfig(protocol="v2", timeout=30))
+    client = InferenceRESTClient(RESTConfig(protocol="v2", timeout=60))
 
     def infer(model: str, data: Any) -> Awaitable[Any]:
         return outcome(client.infer(url, data, model_name=model))
@@ -93,7 +93,7 @@ async def rest(url: str) -> dict[str, Any]:
 
 async def v1(url: str) -> dict[str, Any]:
     """Every call of the REST client with the v1 protocol, which is its default."""
-    client = InferenceRESTClient(RESTConfig(timeout=30))
+    client = InferenceRESTClient(RESTConfig(timeout=60))
 
     def predict(model: str, data: Any) -> Awaitable[Any]:
         return outcome(client.infer(url, data, model_name=model))

@@ -81,7 +81,7 @@ def test_calls_of_many_threads_share_batches() -> None:
     with kserve_v2.serve({"double": double, "failing": failing}, port=0, block=False) as server:
 
         def ask(number: int) -> list[float]:
-            barrier.wait(30)
+            barrier.wait(60)
             return [
                 server.infer("double", x=np.full((1, 2), number * 100 + step, np.float32))["y"][0, 0]
                 for step in range(20)
@@ -156,13 +156,13 @@ def test_a_call_that_takes_too_long_is_given_up() -> None:
     @kserve_v2.model(inputs={"x": ("FP32", [2])}, outputs={"x": ("FP32", [2])})
     def slow(x: Any) -> Any:
         begun.set()
-        end.wait(30)
+        end.wait(60)
         return x
 
     with kserve_v2.serve(slow, port=0, block=False) as server:
         with pytest.raises(TimeoutError, match=r"no answer within 0.05 s"):
             server.infer("slow", x=X, timeout=0.05)
-        begun.wait(30)
+        begun.wait(60)
         end.set()
         assert server.infer("slow", x=X)["x"].tolist() == [1, 2]
 
@@ -180,12 +180,12 @@ def test_who_waits_when_a_server_is_stopped_is_told_so() -> None:
         server = kserve_v2.serve(hanging, port=0, block=False, exit_timeout_secs=0)
         waiting = pool.submit(server.infer, "hanging", x=X)
         also = pool.submit(asyncio.run, server.infer_async("hanging", x=X))
-        begun.wait(30)
+        begun.wait(60)
         # Its model does not end.
         assert not server.stop()
         for each in (waiting, also):
             with pytest.raises(kserve_v2.UnavailableError):
-                each.result(30)
+                each.result(60)
         end.set()
 
 

@@ -187,12 +187,12 @@ def test_who_comes_second_is_told_who_makes_it_and_waits(
     try:
         with ThreadPoolExecutor(1) as thread:
             wanted = thread.submit(Store(tmp_path).make, "env", never, ABOUT, "model 'm': waiting")
-            assert waiting.wait(30)
+            assert waiting.wait(60)
             assert not wanted.done()
             assert maker.stdin is not None
             maker.stdin.write("\n")
             maker.stdin.flush()
-            assert wanted.result(30) == tmp_path / "env"
+            assert wanted.result(60) == tmp_path / "env"
     finally:
         end(maker)
     assert caplog.messages == [f"model 'm': waiting, which process {maker.pid} makes"]
@@ -210,10 +210,10 @@ def test_an_installer_that_outlives_its_server_keeps_the_lock(
     assert maker.stdout is not None
     with ThreadPoolExecutor(1) as thread, maker.stdout:
         wanted = thread.submit(Store(tmp_path).make, "env", build, ABOUT, "")
-        assert waiting.wait(30)
+        assert waiting.wait(60)
         assert not wanted.done()
         maker.stdin.close()  # which ends the installer
-        assert wanted.result(30) == tmp_path / "env"
+        assert wanted.result(60) == tmp_path / "env"
 
 
 def test_a_lock_that_was_removed_is_not_taken_for_one(
@@ -226,10 +226,10 @@ def test_a_lock_that_was_removed_is_not_taken_for_one(
         def clean_up(path: Path, lock: BinaryIO) -> None:
             build(path, lock)
             others.append(thread.submit(Store(tmp_path).make, "env", never, ABOUT, ""))
-            assert waiting.wait(30)
+            assert waiting.wait(60)
             (tmp_path / "env.lock").unlink()
 
-        assert Store(tmp_path).make("env", clean_up, ABOUT, "") == others[0].result(30)
+        assert Store(tmp_path).make("env", clean_up, ABOUT, "") == others[0].result(60)
     # Whoever has waited holds the lock that others find, not the one that is gone.
     assert (tmp_path / "env.lock").exists()
 

@@ -59,10 +59,10 @@ def status_of(channel: grpc.Channel, path: str, *messages: bytes) -> grpc.Status
     """How a call ends."""
     try:
         if path == STREAM:
-            for answer in channel.stream_stream(path)(iter(messages), timeout=20):
+            for answer in channel.stream_stream(path)(iter(messages), timeout=60):
                 assert pb.ModelStreamInferResponse.FromString(answer) is not None
         else:
-            channel.unary_unary(path)(messages[0], timeout=20)
+            channel.unary_unary(path)(messages[0], timeout=60)
     except grpc.RpcError as error:
         opened = "Unable to open shared memory region" in (error.details() or "")
         return STATUS.INVALID_ARGUMENT if opened else error.code()
@@ -131,7 +131,7 @@ def test_bytes_of_messages_to_other_services(channel: grpc.Channel, path: str) -
             assert status_of(channel, path, message) in BLAMELESS
             return
         try:
-            list(channel.stream_stream(path)(iter([message]), timeout=20))
+            list(channel.stream_stream(path)(iter([message]), timeout=60))
         except grpc.RpcError as error:
             assert error.code() in BLAMELESS
 
@@ -210,7 +210,7 @@ def test_random_bytes(server: RunningServer, data: bytes) -> None:
 
 def test_a_message_that_is_none_ends_the_stream_after_the_answers_before_it(channel: grpc.Channel) -> None:
     good = VALID[0].SerializeToString()
-    answers = channel.stream_stream(STREAM)(iter([good, good, b"\xff", good]), timeout=20)
+    answers = channel.stream_stream(STREAM)(iter([good, good, b"\xff", good]), timeout=60)
     assert [pb.ModelStreamInferResponse.FromString(next(answers)).error_message for _ in range(2)] == ["", ""]
     with pytest.raises(grpc.RpcError) as caught:
         next(answers)
@@ -225,7 +225,7 @@ def test_a_path_that_is_no_text(server: RunningServer) -> None:
         live = channel.method("ServerLive", pb.ServerLiveResponse)
         for _ in range(3):
             throw(server.grpc, PREFACE + HEADERS.replace(path, path[:-1] + b"\xff"))
-            assert live(pb.ServerLiveRequest(), timeout=20).live
+            assert live(pb.ServerLiveRequest(), timeout=60).live
 
 
 @pytest.mark.slow

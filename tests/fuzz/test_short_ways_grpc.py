@@ -41,7 +41,7 @@ class Client:
 
     def __init__(self, address: str) -> None:
         host, port = address.split(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=20)
+        self.socket = socket.create_connection((host, int(port)), timeout=60)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reader = self.socket.makefile("rb")
         self._decoder = hpack.Decoder()
@@ -83,7 +83,7 @@ class Player:
     def __init__(self, server: RunningServer) -> None:
         self._address = server.grpc
         host, port = server.rest.removeprefix("http://").split(":")
-        self._control = socket.create_connection((host, int(port)), timeout=20)
+        self._control = socket.create_connection((host, int(port)), timeout=60)
 
     def play(self, made: Script) -> dict[tuple[int, int], Answer]:
         """How each call has ended, by connection and stream."""

@@ -31,7 +31,7 @@ class Player:
         self._control = self._connect()
 
     def _connect(self) -> socket.socket:
-        connection = socket.create_connection(self._address, timeout=20)
+        connection = socket.create_connection(self._address, timeout=60)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 

@@ -67,7 +67,7 @@ def talk(do: Talk, limits: Http2Limits | None = None, receive_buffer: int = 0) -
             writer.write(frames.PREFACE + frame(Kind.SETTINGS, 0, b"\0\4\x7f\xff\xff\xff"))
             writer.write(frame(Kind.WINDOW_UPDATE, 0, b"\x7f\0\0\0"))
             await reader.readexactly(9 + 30 + 9 + 4 + 9)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await do(made[0], reader, writer)
         finally:
             writer.close()

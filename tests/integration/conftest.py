@@ -29,7 +29,7 @@ dynamic_batching {
 """
 
 _BATCHER_CONFIG = """
-dynamic_batching { preferred_batch_size: [ 4 ] max_queue_delay_microseconds: 10000000 }
+dynamic_batching { preferred_batch_size: [ 4 ] max_queue_delay_microseconds: 60000000 }
 """
 
 
@@ -149,7 +149,7 @@ def server_survives(server: RunningServer) -> Iterator[None]:
     assert (answer.status_code, answer.json()["outputs"][0]["data"]) == (200, [1, 2, 3])
     with Channel(server) as channel:
         live = channel.method("ServerLive", pb.ServerLiveResponse)
-        assert live(pb.ServerLiveRequest(), timeout=30).live
+        assert live(pb.ServerLiveRequest(), timeout=60).live
     assert server.client.get(server.metrics).status_code == 200
 
 

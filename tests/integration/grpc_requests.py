@@ -45,7 +45,7 @@ class Channel:
     def fails(self, name: str, request: Any, response: Any) -> tuple[grpc.StatusCode, str]:
         """Status and details of a call that fails."""
         with pytest.raises(grpc.RpcError) as caught:
-            self.method(name, response)(request, timeout=30)
+            self.method(name, response)(request, timeout=60)
         return caught.value.code(), caught.value.details()
 
     def infer_fails(self, request: pb.ModelInferRequest) -> tuple[grpc.StatusCode, str]:

@@ -177,7 +177,7 @@ class Wire:
 
     def __init__(self, server: RunningServer, address: str | None = None) -> None:
         host, port = (address or server.rest.removeprefix("http://")).split(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=20)
+        self.socket = socket.create_connection((host, int(port)), timeout=60)
         self._reader = self.socket.makefile("rb")
 
     def send(self, data: bytes) -> None:

@@ -61,7 +61,7 @@ def test_a_handler_that_fails_over_grpc(server: RunningServer, name: str) -> Non
         channel.unary_unary(
             "/inference.GRPCInferenceService/ModelInfer",
             request_serializer=pb.ModelInferRequest.SerializeToString,
-        )(request, timeout=30)
+        )(request, timeout=60)
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert caught.value.details() == error_of(server.infer("failing", {"id": "failed", **command(name)}))
 

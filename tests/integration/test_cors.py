@@ -69,7 +69,7 @@ def test_what_the_connection_itself_refuses_can_be_read(open_to_origin: RunningS
 
 def test_what_is_no_request_is_refused_all_the_same(open_to_origin: RunningServer) -> None:
     host, _, port = open_to_origin.rest.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
         connection.sendall(b"\x00\x01\r\n\r\n")
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 

@@ -349,7 +349,7 @@ def test_a_request_keeps_the_versions_that_it_has_begun_with(
     repository.explicit.write("plus", add(100))
     repository.load("plus")
     gate.open()
-    assert answer.result(30).json()["outputs"][0]["data"] == [3]
+    assert answer.result(60).json()["outputs"][0]["data"] == [3]
     body["inputs"][1]["data"] = [0]
     assert repository.server.infer("kept_whole", body).json()["outputs"][0]["data"] == [300]
 
@@ -371,7 +371,7 @@ def test_what_is_under_way_is_finished_whatever_is_unloaded(
     # What it is part of is served no longer.
     assert repository.ask("around", 0).status_code in (404, 503)
     gate.open()
-    assert answer.result(30).json()["outputs"][0]["data"] == [gate.port + 2]
+    assert answer.result(60).json()["outputs"][0]["data"] == [gate.port + 2]
     wait_until(lambda: repository.is_gone(unloaded))
 
 
@@ -557,7 +557,7 @@ def unload_dependents(
         message = pb.RepositoryModelUnloadRequest(model_name=name)
         message.parameters["unload_dependents"].bool_param = True
         ensembles_channel.method("RepositoryModelUnload", pb.RepositoryModelUnloadResponse)(
-            message, timeout=30
+            message, timeout=60
         )
 
     return over_rest if request.param == "REST" else over_grpc
@@ -647,6 +647,6 @@ def test_a_server_that_exits_finishes_the_steps_that_are_still_to_come(
     server.process.send_signal(signal.SIGTERM)
     wait_until(lambda: server.get("/v2/health/ready").status_code != 200)
     gate.open()
-    assert answer.result(30).json()["outputs"][0]["data"] == [gate.port + 1]
+    assert answer.result(60).json()["outputs"][0]["data"] == [gate.port + 1]
     # A second signal would end it at once.
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0

@@ -51,7 +51,7 @@ def test_a_signal_lets_requests_under_way_finish(start: Start, number: int) -> N
         watch = channel.unary_stream(
             "/grpc.health.v1.Health/Watch",
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
-        )(b"", timeout=20)
+        )(b"", timeout=60)
         assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
         running.send_infer("gated", gated_request(new_tag(), gate.port))
         gate.await_start()
@@ -67,7 +67,7 @@ def test_a_signal_lets_requests_under_way_finish(start: Start, number: int) -> N
         gate.open()
         assert running.response().status_code == 200
         assert waiting.response().status_code == 200
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
     assert "Traceback" not in server.log
 
 
@@ -107,7 +107,7 @@ def test_what_a_model_asks_of_another_is_finished_too(
         wait_until(lambda: server.get("/v2/health/ready").status_code == 400)
         gate.open()
         assert waiting.response().status_code == 200
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
 
 
 @pytest.mark.usefixtures("_gated_model")
@@ -122,7 +122,7 @@ def test_a_model_that_waits_for_another_is_told_when_the_time_is_up(
         gate.await_start()
         server.process.send_signal(signal.SIGTERM)
         assert running.response().status_code == 503
-        assert server.process.wait(20) == 1
+        assert server.process.wait(60) == 1
     told = (tmp_path / "calling" / "1" / "told.txt").read_text()
     assert told == "UnavailableError: Server exiting: models are not called any more"
 
@@ -136,7 +136,7 @@ def test_a_second_signal_ends_the_server_at_once(start: Start) -> None:
         server.process.send_signal(signal.SIGTERM)
         wait_until(lambda: server.get("/v2/health/ready").status_code == 400)
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 1
+        assert server.process.wait(60) == 1
     assert "a second signal came" in server.log
 
 
@@ -144,11 +144,11 @@ def test_a_second_signal_ends_the_server_at_once(start: Start) -> None:
 def test_idle_connections_do_not_keep_the_server(start: Start) -> None:
     server = start()
     with Wire(server) as wire, grpc.insecure_channel(server.grpc) as channel:
-        grpc.channel_ready_future(channel).result(20)
+        grpc.channel_ready_future(channel).result(60)
         wire.send_infer("gated", gated_request(new_tag()))
         assert wire.response().status_code == 200
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
         assert wire.at_end()
 
 
@@ -175,7 +175,7 @@ def test_running_and_queued(start: Start, write_model: WriteModel, tmp_path: Pat
         if unloading:
             assert server.post("/v2/repository/models/gated/unload").status_code == 200
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 1
+        assert server.process.wait(60) == 1
         for wire in (running, queued):
             response = wire.response()
             assert (response.status_code, error_of(response)[:15]) == (503, "Server exiting:")
@@ -193,7 +193,7 @@ def test_an_execution_whose_client_has_left(start: Start, write_model: WriteMode
             gate.await_start()
         wait_until(lambda: "status=499" in server.log)
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 1
+        assert server.process.wait(60) == 1
     assert "Traceback" not in server.log
 
 
@@ -206,7 +206,7 @@ def test_a_load(
         call = later(post_load, server, "slow")
         gate.await_start()
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 1
+        assert server.process.wait(60) == 1
         response = call.result()
     assert (response.status_code, error_of(response)) == (
         503, "Server exiting: the load of model 'slow' was not finished in time",
@@ -296,7 +296,7 @@ def test_a_model_that_hangs_while_it_is_closed(
             write_model(tmp_path, "other", versioned(1))
             load(server, "other")
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(20) == 1
+        assert server.process.wait(60) == 1
     assert "Traceback" not in server.log
 
 
@@ -322,7 +322,7 @@ def test_requests_to_a_model_that_is_unloading_are_finished(
         gate.open()
         assert running.response().status_code == 200
         assert queued.response().status_code == 200
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
     assert "Traceback" not in server.log
 
 
@@ -340,7 +340,7 @@ def test_a_load_is_finished_and_no_other_begun(
         assert (refused.status_code, error_of(refused)) == (503, "Server exiting")
         gate.open()
         assert call.result().status_code == 200
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
     assert "Traceback" not in server.log
 
 
@@ -402,7 +402,7 @@ def test_a_stream_that_is_cut_ends_with_an_error(
         assert [json.loads(event) for event in events] == [
             {"error": "Server exiting: the request was not finished in time"}
         ]
-    assert server.process.wait(20) == 1
+    assert server.process.wait(60) == 1
     assert "Traceback" not in server.log
 
 
@@ -424,4 +424,4 @@ def test_a_grpc_stream_that_is_cut_ends_with_an_error(
             next(answers)
         assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
         assert raised.value.details() == "Server exiting: the request was not finished in time"
-    assert server.process.wait(20) == 1
+    assert server.process.wait(60) == 1

@@ -105,13 +105,13 @@ def test_a_message_just_below_the_limit(channel: Channel) -> None:
 @pytest.mark.parametrize("path", [f"/{SERVICE}/NoSuchMethod", "/nosuch.Service/Method"])
 def test_there_is_no_such_method(channel: Channel, path: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        channel.channel.unary_unary(path)(b"", timeout=30)
+        channel.channel.unary_unary(path)(b"", timeout=60)
     assert caught.value.code() is STATUS.UNIMPLEMENTED
 
 
 def test_a_message_that_cannot_be_parsed(channel: Channel) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        channel.channel.unary_unary(f"/{SERVICE}/ModelInfer")(b"\xff\xff\xff", timeout=30)
+        channel.channel.unary_unary(f"/{SERVICE}/ModelInfer")(b"\xff\xff\xff", timeout=60)
     assert caught.value.code() is STATUS.INVALID_ARGUMENT
     assert caught.value.details() == "the message is not a serialized inference.ModelInferRequest"
     assert list(channel.infer(request_of("bat", IN, raw=[RAW_IN])).raw_output_contents) == [RAW_IN]

@@ -22,7 +22,7 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 @pytest.mark.parametrize("service", ["", SERVICE, "whatever"])
 def test_a_health_check(channel: Channel, service: str) -> None:
     check = channel.method("Check", health_pb2.HealthCheckResponse, HEALTH)
-    assert check(health_pb2.HealthCheckRequest(service=service), timeout=30).status == SERVING
+    assert check(health_pb2.HealthCheckRequest(service=service), timeout=60).status == SERVING
 
 
 def test_watching_the_health(explicit: ExplicitServer, explicit_channel: Channel) -> None:
@@ -31,7 +31,7 @@ def test_watching_the_health(explicit: ExplicitServer, explicit_channel: Channel
         f"/{HEALTH}/Watch",
         request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
         response_deserializer=health_pb2.HealthCheckResponse.FromString,
-    )(health_pb2.HealthCheckRequest(), timeout=10)
+    )(health_pb2.HealthCheckRequest(), timeout=60)
     assert next(watch).status == SERVING
     assert explicit.load("fails_to_load").status_code == 400
     assert next(watch).status == NOT_SERVING

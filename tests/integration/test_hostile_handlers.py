@@ -142,7 +142,7 @@ def test_a_handler_that_raises_anything_over_grpc(hostile: RunningServer, code: 
         code.encode()
     )
     with Channel(hostile) as channel, pytest.raises(grpc.RpcError) as caught:
-        channel.method("ModelInfer", pb.ModelInferResponse)(request, timeout=30)
+        channel.method("ModelInfer", pb.ModelInferResponse)(request, timeout=60)
     assert caught.value.code() is grpc.StatusCode.INTERNAL
     assert caught.value.details()
     check_goes_on(hostile, "sync")

@@ -37,7 +37,7 @@ class Model:
     def __call__(self, inputs):
         port = inputs["PORT"].item()
         if port:
-            with socket.create_connection(("127.0.0.1", port), timeout=30) as gate:
+            with socket.create_connection(("127.0.0.1", port), timeout=60) as gate:
                 gate.recv(1)
         return {"SIZE": [inputs["DATA"].size]}
 """
@@ -49,7 +49,7 @@ class Model:
     inputs = {"PORT": ("INT32", [1]), "DATA": ("BYTES", [-1])}
     outputs = {"SIZE": ("INT64", [1])}
     def __call__(self, inputs):
-        with socket.create_connection(("127.0.0.1", inputs["PORT"].item()), timeout=30) as gate:
+        with socket.create_connection(("127.0.0.1", inputs["PORT"].item()), timeout=60) as gate:
             gate.recv(1)
         return {"SIZE": [inputs["DATA"].size]}
 """
@@ -506,7 +506,7 @@ def test_texts_are_counted_by_what_they_hold(server: RunningServer) -> None:
     ]
     with Gate() as gate:
         inputs[0]["data"] = [gate.port]
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=60) as client:
             url = f"{server.rest}/v2/models/texts/infer"
             answer: list[int] = []
             asking = threading.Thread(
@@ -516,7 +516,7 @@ def test_texts_are_counted_by_what_they_hold(server: RunningServer) -> None:
             gate.await_start()
             assert MIB <= used(server) <= MIB + 10_000
             gate.open()
-            asking.join(30)
+            asking.join(60)
     assert answer == [200]
     settle(server)
 

@@ -222,7 +222,7 @@ def streamed(server: RunningServer, model: str, n: int) -> list[int]:
         client.async_stream_infer(model, number(n), enable_empty_final_response=True)
         sums: list[int] = []
         while True:
-            result, error = answers.get(timeout=30)
+            result, error = answers.get(timeout=60)
             assert error is None and result is not None, error
             tensor = result.as_numpy("SUM")
             if tensor is not None:
@@ -286,6 +286,6 @@ def test_a_request_without_end_does_not_keep_the_server_from_leaving(
         client.async_infer("one", number(-1), lambda result, error: answers.put(error))
         wait_until(lambda: statistics(server, "one")["execution_count"] > 2)
         server.stop()
-        error = answers.get(timeout=10)
+        error = answers.get(timeout=60)
     assert error is not None
     assert error.status() == "StatusCode.UNAVAILABLE"

@@ -33,7 +33,7 @@ from tests.integration.lifecycle_requests import ASK, BROKEN, answer_of, post_lo
 from tests.integration.support import Gate, Wire, gated_request, new_tag, wait_until
 from tests.isolation.conftest import children
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 FLAGS = (
     "--model-control-mode=explicit",

@@ -132,7 +132,7 @@ def test_sizes_that_change_over_grpc(server: RunningServer, together: bool) -> N
         calls = []
         for size in SIZES:
             tensor = pb.ModelInferRequest.InferInputTensor(name="IN", datatype="FP32", shape=[size])
-            calls.append(infer.future(request_of("id_fp32", tensor, raw=[SENT[:size].tobytes()]), timeout=30))
+            calls.append(infer.future(request_of("id_fp32", tensor, raw=[SENT[:size].tobytes()]), timeout=60))
             if not together:
                 calls[-1].result()
         for size, call in zip(SIZES, calls, strict=True):

@@ -138,7 +138,7 @@ def test_in_a_stream(channel: Channel, model: str) -> None:
         response_deserializer=pb.ModelStreamInferResponse.FromString,
     )
     given = [X, X[:2], X + 1, X[:1]]
-    answers = list(method(iter([message(model, x) for x in given]), timeout=30))
+    answers = list(method(iter([message(model, x) for x in given]), timeout=60))
     assert [answer.error_message for answer in answers] == [""] * 4
     found = [answer.infer_response.raw_output_contents[0] for answer in answers]
     assert found == [expected(model, x).tobytes() for x in given]

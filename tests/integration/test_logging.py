@@ -204,7 +204,7 @@ def test_errors_over_grpc(channel: Channel, name: str, value: Any, status: Any, 
 
 def test_unknown_settings_are_ignored_over_grpc(channel: Channel) -> None:
     request = pb.LogSettingsRequest(settings={"speed": Value(uint32_param=3)})
-    answer = channel.method("LogSettings", pb.LogSettingsResponse)(request, timeout=30)
+    answer = channel.method("LogSettings", pb.LogSettingsResponse)(request, timeout=60)
     assert len(answer.settings) == len(START)
 
 
@@ -290,7 +290,7 @@ def test_what_handlers_print_holds_up_nobody_else(
         os.close(write)
         line = next(line for line in output if re.match(r"\s*REST\s+http", line))
         url = line.split()[1]
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=60) as client:
             asked = threading.Thread(target=_ask_chatty, args=(url,), daemon=True)
             asked.start()
             for number in range(20):
@@ -298,8 +298,8 @@ def test_what_handlers_print_holds_up_nobody_else(
                 assert client.post(f"{url}/v2/models/id_fp32/infer", json=body).status_code == 200
         process.terminate()
         # The handler was given its time.
-        assert process.wait(30) in (0, 1)
-        asked.join(30)
+        assert process.wait(60) in (0, 1)
+        asked.join(60)
 
 
 def _ask_chatty(url: str) -> None:

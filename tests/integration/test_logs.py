@@ -29,7 +29,7 @@ def infer_over_grpc(address: str, model: str, request_id: str) -> None:
             request_serializer=pb.ModelInferRequest.SerializeToString,
         ).with_call
         with suppress(grpc.RpcError):
-            call(request, timeout=30)
+            call(request, timeout=60)
 
 
 STREAMS = ("generate", "generate_stream", "infer_stream")

@@ -34,7 +34,7 @@ COUNTERS = {
 }
 REASONS = ("OTHER", "BACKEND", "CANCELED", "REJECTED")
 
-BATCHER = "dynamic_batching { preferred_batch_size: [ 4 ] max_queue_delay_microseconds: 10000000 }"
+BATCHER = "dynamic_batching { preferred_batch_size: [ 4 ] max_queue_delay_microseconds: 60000000 }"
 SHORT_QUEUE = "dynamic_batching { default_queue_policy { max_queue_size: 1 } }"
 
 

@@ -139,7 +139,7 @@ def served(
     write_model(root, "doubling_generator", generator)
     write_model(
         root, "one_row", ONE_ROW,
-        "dynamic_batching { preferred_batch_size: [ 2 ] max_queue_delay_microseconds: 10000000 }",
+        "dynamic_batching { preferred_batch_size: [ 2 ] max_queue_delay_microseconds: 60000000 }",
     )  # fmt: skip
     write_model(root, "words", WORDS)
     write_model(root, "reusing", REUSING)
@@ -203,7 +203,7 @@ def by_stream(served: RunningServer, channel: Channel, model: str, x: Array) -> 
         response_deserializer=pb.ModelStreamInferResponse.FromString,
     )
     message = request_of(model, tensor("x", "FP32", list(x.shape)), raw=[x.tobytes()])
-    first, second = method(iter([message, message]), timeout=30)
+    first, second = method(iter([message, message]), timeout=60)
     raw = [answer.infer_response.raw_output_contents[0] for answer in (first, second)]
     assert raw[0] == raw[1]
     return np.frombuffer(raw[0], np.float32)
@@ -269,7 +269,7 @@ def test_a_generator_may_write_to_its_inputs(channel: Channel, served: RunningSe
 def test_one_that_is_tried_again_has_the_inputs_that_came(served: RunningServer) -> None:
     def ask(value: float) -> httpx.Response:
         body = {"inputs": [json_tensor("x", "FP32", [1, 2], [value, value])]}
-        return httpx.post(f"{served.rest}/v2/models/one_row/infer", json=body, timeout=30)
+        return httpx.post(f"{served.rest}/v2/models/one_row/infer", json=body, timeout=60)
 
     with ThreadPoolExecutor(2) as pool:
         answers = list(pool.map(ask, (1.0, 10.0)))
@@ -340,6 +340,6 @@ def by_binary_alone(served: RunningServer, channel: Channel, model: str, x: Arra
         f"{served.rest}/v2/models/{model}/infer",
         content=text + x.tobytes(),
         headers={"Inference-Header-Content-Length": str(len(text))},
-        timeout=30,
+        timeout=60,
     )
     return np.frombuffer(read_binary(answer)[1], np.float32)

@@ -288,8 +288,8 @@ def test_steps_are_found_again_as_the_repositories_change(repositories: Reposito
     )  # fmt: skip
     assert (value(server, "of_first", 5), value(server, "of_second", 5)) == (6, 15)
     shutil.move(repositories.first / "step", repositories.first.parent / "aside")
-    wait_until(lambda: value(server, "of_first", 5) == 15, 30)
+    wait_until(lambda: value(server, "of_first", 5) == 15, 60)
     wait_until(lambda: value(server, "step", 5, "x") == 15)
     shutil.move(repositories.first.parent / "aside", repositories.first / "step")
-    wait_until(lambda: value(server, "of_first", 5) == 6, 30)
+    wait_until(lambda: value(server, "of_first", 5) == 6, 60)
     assert (value(server, "of_second", 5), ask(server, "step", 5).status_code) == (15, 400)

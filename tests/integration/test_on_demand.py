@@ -80,7 +80,7 @@ def loads(on_demand: ExplicitServer, name: str) -> int:
 
 
 def waits_at(gate: Gate) -> str:
-    return f"with socket.create_connection(('127.0.0.1', {gate.port}), timeout=30) as gate: gate.recv(1)"
+    return f"with socket.create_connection(('127.0.0.1', {gate.port}), timeout=60) as gate: gate.recv(1)"
 
 
 # --- every way to ask -----------------------------------------------------------------------------------------------
@@ -125,12 +125,12 @@ def by_grpc(server: ExplicitServer, channel: Channel, name: str) -> int:
 
 def by_grpc_metadata(server: ExplicitServer, channel: Channel, name: str) -> int:
     method = channel.method("ModelMetadata", pb.ModelMetadataResponse)
-    return int(method(pb.ModelMetadataRequest(name=name), timeout=30).versions[0])
+    return int(method(pb.ModelMetadataRequest(name=name), timeout=60).versions[0])
 
 
 def by_grpc_config(server: ExplicitServer, channel: Channel, name: str) -> int:
     method = channel.method("ModelConfig", pb.ModelConfigResponse)
-    assert method(pb.ModelConfigRequest(name=name), timeout=30).config.name == name
+    assert method(pb.ModelConfigRequest(name=name), timeout=60).config.name == name
     return 1
 
 
@@ -208,7 +208,7 @@ def test_readiness_and_statistics_only_tell(on_demand: ExplicitServer, channel: 
     on_demand.write("asleep", counted(on_demand.root, "asleep"))
     assert on_demand.server.get("/v2/models/asleep/ready").status_code == 400
     ready = channel.method("ModelReady", pb.ModelReadyResponse)(
-        pb.ModelReadyRequest(name="asleep"), timeout=30
+        pb.ModelReadyRequest(name="asleep"), timeout=60
     )
     assert not ready.ready
     assert on_demand.server.get("/v2/models/asleep/stats").status_code == 400
@@ -261,8 +261,8 @@ def test_all_who_ask_meanwhile_wait_for_one_load(
     for wire in wires:
         assert wire.response().status_code == 200
         wire.close()
-    assert [call.result(30) for call in (*calls, asked)] == [1, 1, 1]
-    assert called.result(30).status_code == 200
+    assert [call.result(60) for call in (*calls, asked)] == [1, 1, 1]
+    assert called.result(60).status_code == 200
     assert loads(on_demand, "shared") == 1
 
 
@@ -281,7 +281,7 @@ def test_no_version_answers_before_all_are_there(on_demand: ExplicitServer, gate
             assert on_demand.server.get("/v2/models/two/ready").status_code != 200
         gate.open()
         assert wire.response().json()["outputs"][0]["data"] == [2]
-    assert (first.result(30), labelled.result(30)) == (2, 2)
+    assert (first.result(60), labelled.result(60)) == (2, 2)
     assert answer_of(on_demand.server, "two", "1") == 1
 
 
@@ -474,7 +474,7 @@ def test_whoever_waits_is_told_that_the_server_exits(
         server.process.send_signal(signal.SIGTERM)
         response = wire.response()
         assert (response.status_code, error_of(response)) == (503, "Server exiting")
-        assert call.result(20) == (STATUS.UNAVAILABLE, "Server exiting")
+        assert call.result(60) == (STATUS.UNAVAILABLE, "Server exiting")
         gate.open()
         assert server.process.wait(60) == 0
     assert "Traceback" not in server.log

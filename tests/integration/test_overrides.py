@@ -31,7 +31,7 @@ def override(request: pytest.FixtureRequest, explicit: ExplicitServer, explicit_
         message.parameters["config"].string_param = config
         try:
             explicit_channel.method("RepositoryModelLoad", pb.RepositoryModelLoadResponse)(
-                message, timeout=30
+                message, timeout=60
             )
         except grpc.RpcError as error:
             return {"INVALID_ARGUMENT": 400, "NOT_FOUND": 404}[error.code().name], error.details()
@@ -188,7 +188,7 @@ def test_a_name_that_looks_like_a_path(explicit_channel: Channel, name: str) -> 
 def test_names_of_unloads_are_not_looked_at(explicit_channel: Channel, name: str) -> None:
     unload = explicit_channel.method("RepositoryModelUnload", pb.RepositoryModelUnloadResponse)
     message = pb.RepositoryModelUnloadRequest(model_name=name)
-    assert unload(message, timeout=30) == pb.RepositoryModelUnloadResponse()
+    assert unload(message, timeout=60) == pb.RepositoryModelUnloadResponse()
 
 
 # --- named configurations --------------------------------------------------------------------------------------

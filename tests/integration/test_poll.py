@@ -190,4 +190,4 @@ def test_what_is_broken_at_the_start_is_tried_again_when_it_was_repaired(
     wait_until(lambda: server.infer("needed", ASK).status_code == 404)
     assert ready(server) == 200
     server.process.send_signal(signal.SIGTERM)
-    assert server.process.wait(20) == 0
+    assert server.process.wait(60) == 0

@@ -24,7 +24,7 @@ from tests.integration.lifecycle_requests import ASK
 from tests.integration.support import error_of, metric, wait_until
 from tests.isolation.conftest import children, workers
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 OPERATIONS = {
     "load": 4, "unload": 2, "edit": 4, "break_": 3, "repair": 3, "label": 4, "split": 3, "evict": 3, "infer": 10,

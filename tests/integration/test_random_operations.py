@@ -21,7 +21,7 @@ from tests.integration.lifecycle_requests import ASK, BROKEN, model_ready
 from tests.integration.support import wait_until
 from tests.isolation.conftest import children
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 ISOLATED = 'parameters { key: "isolation" value { string_value: "process" } }'
 CHANGED = "its files have changed since it was loaded: load it again"

@@ -416,7 +416,7 @@ class Kept:
         return {
             json.loads(binary.content)["model_version"],
             plain.json()["model_version"],
-            self._unary(grpc_request(self._version), timeout=30).model_version,
+            self._unary(grpc_request(self._version), timeout=60).model_version,
             next(self._answers).infer_response.model_version,
         }
 

@@ -36,7 +36,7 @@ def constant_requests(server: RunningServer, model: str, threads: int = 3) -> It
     stop = threading.Event()
 
     def ask() -> None:
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=60) as client:
             while not stop.is_set():
                 response = client.post(f"{server.rest}/v2/models/{model}/infer", json=ASK)
                 body = response.json()

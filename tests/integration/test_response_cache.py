@@ -247,7 +247,7 @@ def test_streams_over_grpc_are_answered_from_it_too(server: RunningServer, chann
     )
     typed = tensor("X", "INT32", [1, 1], int_contents=[value])
     answers = list(
-        call(iter([request_of("counted", typed, id=str(number)) for number in range(3)]), timeout=30)
+        call(iter([request_of("counted", typed, id=str(number)) for number in range(3)]), timeout=60)
     )
     assert [answer.infer_response.id for answer in answers] == ["0", "1", "2"]
     for answer in answers:

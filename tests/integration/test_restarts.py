@@ -17,7 +17,7 @@ from tests.integration.lifecycle_requests import ASK, BROKEN, answer_of, model_r
 from tests.integration.support import error_of, wait_until
 from tests.isolation.conftest import children
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 ISOLATED = 'parameters { key: "isolation" value { string_value: "process" } }'
 AWAY = (

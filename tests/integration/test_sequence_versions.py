@@ -245,7 +245,7 @@ def test_an_exit_lets_sequences_finish(start: Start, tmp_path: Path, write_model
     assert (code, text) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
     assert client.ask(1, 1, ".") == (13, 1)
     client.close()
-    assert server.process.wait(30) == 0
+    assert server.process.wait(60) == 0
 
 
 def write_around(repository: Path, name: str, step: str) -> None:
@@ -271,7 +271,7 @@ def test_an_exit_begins_no_sequence_for_clients_while_an_ensemble_waits_to_begin
         server.process.send_signal(signal.SIGTERM)
         # The log says that it is about to.
         is_ready = client._channel.method("ServerReady", pb.ServerReadyResponse)
-        wait_until(lambda: not is_ready(pb.ServerReadyRequest(), timeout=30).ready)
+        wait_until(lambda: not is_ready(pb.ServerReadyRequest(), timeout=60).ready)
         assert client.fails(3, "+") == (grpc.StatusCode.UNAVAILABLE, STOPPING)
         assert client.fails(None) == (grpc.StatusCode.UNAVAILABLE, STOPPING)
         answer = server.infer("m", rest_step(4, 1, "+."))
@@ -279,10 +279,10 @@ def test_an_exit_begins_no_sequence_for_clients_while_an_ensemble_waits_to_begin
         # Of another server, perhaps.
         assert answer.headers["Retry-After"] == "1"
         assert client.ask(1, 1, ".") == (11, 1)
-        assert waiting.result(30).json()["outputs"][0]["data"] == [5]
+        assert waiting.result(60).json()["outputs"][0]["data"] == [5]
     client.close()
     server.client.close()
-    assert server.process.wait(30) == 0
+    assert server.process.wait(60) == 0
 
 
 def test_an_unload_begins_no_sequence_for_clients_while_an_ensemble_waits_to_begin_one(
@@ -299,7 +299,7 @@ def test_an_unload_begins_no_sequence_for_clients_while_an_ensemble_waits_to_beg
         model.unload("m")
         assert client.fails(3, "+") == (grpc.StatusCode.UNAVAILABLE, GONE)
         assert client.ask(1, 1, ".") == (11, 2)
-        assert waiting.result(30).json()["outputs"][0]["data"] == [5]
+        assert waiting.result(60).json()["outputs"][0]["data"] == [5]
     wait_until(lambda: state(model) == "UNAVAILABLE")
     model.unload("around")
 
@@ -326,7 +326,7 @@ def test_an_exit_lets_sequences_of_ensembles_finish(
     assert error_of(refused) == "Server exiting"
     assert ask(1, ".").json()["outputs"][0]["data"] == [12]
     server.client.close()
-    assert server.process.wait(30) == 0
+    assert server.process.wait(60) == 0
 
 
 @pytest.mark.slow
@@ -373,7 +373,7 @@ def test_a_sequence_outlives_no_exit_time_out(start: Start, tmp_path: Path, writ
             [],
             ["Server exiting: the request was not executed"],
         )
-    server.process.wait(30)
+    server.process.wait(60)
 
 
 def test_a_model_that_calls_stays_with_its_sequence(model: ExplicitServer) -> None:
@@ -406,6 +406,6 @@ def test_ready_says_no_more_than_before(model: ExplicitServer, client: Client) -
     client.ask(1, 10, "+")
     model.unload("m")
     method = client._channel.method("ModelReady", pb.ModelReadyResponse)
-    assert not method(pb.ModelReadyRequest(name="m"), timeout=30).ready
+    assert not method(pb.ModelReadyRequest(name="m"), timeout=60).ready
     assert model.server.get("/v2/models/m").status_code == 404
     client.ask(1, 1, ".")

@@ -328,7 +328,7 @@ def test_shared_memory_in_a_stream(
     output = pb.ModelInferRequest.InferRequestedOutputTensor(name="OUT", parameters=region(offset=12))
     good = request_of("bat", shared_tensor(), outputs=[output])
     bad = request_of("bat", shared_tensor(name="nosuch"))
-    answers = list(stream(iter([good, bad]), timeout=30))
+    answers = list(stream(iter([good, bad]), timeout=60))
     assert [answer.error_message for answer in answers] == [
         "", "Unable to find shared memory region: 'nosuch'",
     ]  # fmt: skip

@@ -157,7 +157,7 @@ def test_ctrl_c_while_loading_ends_at_once_with_a_clear_line(slow: Gate, tmp_pat
         slow.await_start()
         screen.process.send_signal(signal.SIGINT)
         screen.read_until(r"never")
-        assert screen.process.wait(20) == 1
+        assert screen.process.wait(60) == 1
     finally:
         screen.close()
     [line] = [line for line in screen.lines if "leaving at once" in line]

@@ -250,7 +250,7 @@ def test_a_signal_while_models_are_loading(tmp_path: Path, write_model: WriteMod
         ) as process:
             gate.await_start()
             process.send_signal(signal.SIGTERM)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "stopped while models were loading" in errors
     assert "Traceback" not in errors

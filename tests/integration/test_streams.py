@@ -122,7 +122,7 @@ class Stream:
         self.client.async_stream_infer(model, [tensor], request_id=request_id, **options)
 
     def next(self) -> Any:
-        return self.results.get(timeout=30)
+        return self.results.get(timeout=60)
 
     def close(self) -> None:
         self.client.stop_stream()
@@ -274,7 +274,7 @@ def test_the_first_event_is_sent_before_the_second_is_made(server: RunningServer
     url = f"{server.rest}/v2/models/{model}/generate_stream"
     with socket.create_server(("127.0.0.1", 0)) as gate:
         body = {"n": 2, "gate": gate.getsockname()[1]}
-        with httpx.stream("POST", url, json=body, timeout=30) as response:
+        with httpx.stream("POST", url, json=body, timeout=60) as response:
             lines = response.iter_lines()
             assert json.loads(next(lines).removeprefix("data: "))["i"] == 0
             gate.accept()[0].close()

@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 import ssl
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,7 +84,7 @@ def infer_over_grpc(address: str, credentials: grpc.ChannelCredentials) -> list[
     tensor.set_data_from_numpy(np.array([1, 2, 3], np.float32))
     client = triton_grpc.InferenceServerClient(address, ssl=True, creds=credentials)
     try:
-        return list(client.infer("id", [tensor], client_timeout=20).as_numpy("OUT").tolist())
+        return list(client.infer("id", [tensor], client_timeout=60).as_numpy("OUT").tolist())
     finally:
         client.close()
 
@@ -190,8 +191,13 @@ def test_a_client_that_does_not_read_its_answer_is_disconnected(
             % (len(body), body)
         )
         assert wrapped.recv(100).startswith(b"HTTP/1.1 200 OK\r\n")
-        assert open_files(server) == idle + 1
         wait_until(lambda: open_files(server) == idle)
+        # It was open until then, with much of the answer unsent.
+        received = 100
+        with suppress(ConnectionError, ssl.SSLError):
+            while part := wrapped.recv(1 << 20):
+                received += len(part)
+        assert received < 20_000_000
 
 
 def open_files(server: RunningServer) -> int:
@@ -207,7 +213,7 @@ def test_grpc(encrypted: Encrypted) -> None:
 def test_grpc_without_tls_is_not_answered(encrypted: Encrypted) -> None:
     client = triton_grpc.InferenceServerClient(encrypted.open.grpc)
     with pytest.raises(InferenceServerException, match="UNAVAILABLE"):
-        client.is_server_live(client_timeout=20)
+        client.is_server_live(client_timeout=60)
     client.close()
     assert "Traceback" not in encrypted.open.log
 
@@ -233,7 +239,7 @@ def test_a_request_that_cannot_be_parsed_is_answered_over_tls(encrypted: Encrypt
         socket.create_connection((url.host, url.port or 0)) as plain,
         encrypted.context().wrap_socket(plain, server_hostname=url.host) as wrapped,
     ):
-        wrapped.settimeout(20)
+        wrapped.settimeout(60)
         wrapped.sendall(b"this is no HTTP\r\n\r\n")
         answer = b""
         while more := wrapped.recv(65536):

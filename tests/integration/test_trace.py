@@ -178,7 +178,7 @@ def test_requests_over_grpc(start: Start, trace_file: Path) -> None:
             request_serializer=pb.ModelInferRequest.SerializeToString,
             response_deserializer=pb.ModelStreamInferResponse.FromString,
         )
-        assert [answer.error_message for answer in stream(iter([request] * 2), timeout=30)] == ["", ""]
+        assert [answer.error_message for answer in stream(iter([request] * 2), timeout=60)] == ["", ""]
     assert server.stop() == 0
     traces = read(trace_file)
     assert [trace.identity["request_id"] for trace in traces] == ["over-grpc"] * 3

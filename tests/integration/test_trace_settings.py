@@ -167,7 +167,7 @@ def settings_of(model: str = "", **settings: list[str]) -> pb.TraceSettingReques
 
 def ask(channel: Channel, request: pb.TraceSettingRequest) -> dict[str, list[str]]:
     """The answer to a request, setting name to values."""
-    answer = channel.method("TraceSetting", pb.TraceSettingResponse)(request, timeout=30)
+    answer = channel.method("TraceSetting", pb.TraceSettingResponse)(request, timeout=60)
     return {name: list(setting.value) for name, setting in answer.settings.items()}
 
 

@@ -51,7 +51,7 @@ def test_async_infer_with_callbacks(server: RunningServer, rows: list[Array]) ->
                 lambda result, error, number=number: results.put((number, result, error)),
             )
         for _ in rows:
-            number, result, error = results.get(timeout=20)
+            number, result, error = results.get(timeout=60)
             assert error is None
             assert same(result.as_numpy("OUT"), rows[number])
 
@@ -60,7 +60,7 @@ def test_an_error_of_async_infer(server: RunningServer) -> None:
     results: queue.Queue[Any] = queue.Queue()
     with tritonclient.grpc.InferenceServerClient(server.grpc) as client:
         client.async_infer("nosuch", [], lambda result, error: results.put(error))
-        error = results.get(timeout=20)
+        error = results.get(timeout=60)
     assert isinstance(error, InferenceServerException)
     assert error.status() == "StatusCode.NOT_FOUND"
     assert error.message() == "Request for unknown model: 'nosuch' is not found"
@@ -101,6 +101,6 @@ def test_a_call_that_is_cancelled_while_it_waits_is_never_executed(server: Runni
         call.cancel()
         wait_until(lambda: pending(server, "gated") == 0)
         assert release().status_code == 200
-        assert errors.get(timeout=20).status() == "StatusCode.CANCELLED"
+        assert errors.get(timeout=60).status() == "StatusCode.CANCELLED"
     assert tag not in executed_tags(server, "gated")
     assert metric(server, "nv_inference_request_failure", model="gated", reason="CANCELED") == cancelled + 1

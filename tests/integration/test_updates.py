@@ -31,7 +31,7 @@ class Model:
 
     def __call__(self, inputs):
         if inputs["TOGETHER"][0]:
-            together.wait(20)
+            together.wait(60)
         return {"NUMBER": [self.number]}
 """
 

@@ -457,7 +457,7 @@ class Model:
             self.loop, self.lock, self.ended = asyncio.get_running_loop(), asyncio.Lock(), asyncio.Event()
             self.task = asyncio.create_task(self.later())
         else:
-            await asyncio.wait_for(self.ended.wait(), 20)
+            await asyncio.wait_for(self.ended.wait(), 60)
         async with self.lock:
             return {"OUT": inputs["IN"] + (self.loop is asyncio.get_running_loop())}
 

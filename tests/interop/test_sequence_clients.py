@@ -138,7 +138,7 @@ def test_a_stream_with_callbacks(server: RunningServer, sequences: Any) -> None:
             for step in steps(tritonclient.grpc, *sequence):
                 client.async_stream_infer(**step)
         for _ in range(3 * (len(VALUES) + 1)):
-            result, error = outcomes.get(timeout=30)
+            result, error = outcomes.get(timeout=60)
             assert error is None
             results.append(result)
         client.stop_stream()

@@ -52,12 +52,14 @@ class Model:
 
     def load(self, context):
         self.waiting = 0
+        self.path = context.model_path
 
     async def __call__(self, inputs):
         n = int(inputs["n"][0])
         if n == -3:
             os._exit(3)
         self.waiting += 1
+        (self.path / ".waiting").write_text(str(self.waiting))
         # As many as are asked for have to be here at the same time.
         while n > 0 and self.waiting < n:
             await asyncio.sleep(0.005)
@@ -172,7 +174,7 @@ def events(server: ExplicitServer, model: str, n: int) -> Iterator[dict[str, Any
 
 def load(server: ExplicitServer, name: str, code: str, config: str = "") -> Path:
     path = server.write(name, code, config or "# nothing")
-    for mark in (".begun", ".cancelled", ".closed", ".yielded"):
+    for mark in (".begun", ".cancelled", ".closed", ".yielded", ".waiting"):
         (path / mark).unlink(missing_ok=True)
     answer = server.load(name)
     assert answer.status_code == 200, answer.text
@@ -211,10 +213,10 @@ def test_an_execution_that_another_cancels_before_it_begins(isolated: ExplicitSe
 def test_what_an_async_instance_was_executing_when_its_process_died_fails(
     isolated: ExplicitServer, later: Any
 ) -> None:
-    load(isolated, "concurrent", ASYNC)
+    mark = load(isolated, "concurrent", ASYNC) / ".waiting"
     # They wait for each other, and for more than there are.
     waiting = [later(ask, isolated, "concurrent", 7) for _ in range(3)]
-    wait_until(lambda: metric(isolated.server, "nv_inference_pending_request_count", model="concurrent") == 0)
+    wait_until(lambda: mark.exists() and mark.read_text() == "3")
     killed = ask(isolated, "concurrent", -3)
     for answer in [killed, *[each.result() for each in waiting]]:
         assert answer.status_code == 503
@@ -251,7 +253,7 @@ def test_streams(isolated: ExplicitServer, code: str) -> None:
 
 @pytest.mark.slow
 def test_requests_of_a_batch_are_answered_one_by_one(isolated: ExplicitServer, later: Any) -> None:
-    config = "dynamic_batching { preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 10000000 }"
+    config = "dynamic_batching { preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 60000000 }"
     load(isolated, "ragged", RAGGED, config)
 
     def send(size: int) -> httpx.Response:

@@ -287,7 +287,7 @@ def test_what_cannot_be_sent_is_waited_for_by_nobody() -> None:
             assert link._waiting == {}
             process.alive = False
             link.close()
-            link._reader.join(10)
+            link._reader.join(60)
             assert link.descriptor == -1
 
     asyncio.run(main())

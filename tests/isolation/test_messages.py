@@ -229,7 +229,7 @@ def test_in_a_stream(isolated: ExplicitServer, kind: Kind) -> None:
     load(isolated)
     (path / ".kill").write_text(kind.name)
     url = f"{isolated.server.rest}/v2/models/killed/generate_stream"
-    with httpx.stream("POST", url, json={"n": 0}, timeout=30) as response:
+    with httpx.stream("POST", url, json={"n": 0}, timeout=60) as response:
         for line in response.iter_lines():
             if kind is Kind.CLOSE:
                 break

@@ -179,7 +179,7 @@ def test_a_model_whose_files_have_changed_stays_away_until_it_is_loaded(
         assert answer.status_code == 503
         assert error_of(answer) == f"Request for unknown model: 'm' is not at ready state: {DIED}; {why}"
         assert isolated.server.get("/v2/models/m/ready").status_code != 200
-        assert children(isolated.server.process.pid) == []
+        wait_until(lambda: children(isolated.server.process.pid) == [])
     finally:
         for moved, place in ((".1", directory / "1"), (".m", directory)):
             if (directory.parent / moved).exists():
@@ -240,7 +240,7 @@ def test_of_two_processes_the_other_one_goes_on_with_what_was_loaded(isolated: E
     with ThreadPoolExecutor(4) as pool:
         asked: list[Future[int]] = [pool.submit(answer_of, isolated.server, "m") for _ in range(20)]
         assert {each.result() for each in asked} == {1}
-    assert children(isolated.server.process.pid) == [survivor]
+    wait_until(lambda: children(isolated.server.process.pid) == [survivor])
     assert isolated.index("m")[0]["state"] == "READY"
     assert metric(isolated.server, "kserve_v2_model_processes", model="m") == 1
     assert isolated.load("m").status_code == 200

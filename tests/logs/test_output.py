@@ -313,6 +313,6 @@ def test_a_server_with_closed_streams_starts_and_ends(tmp_path: Path, closed: tu
 
 def _answers(url: str) -> bool:
     try:
-        return httpx.get(url, timeout=10).status_code == 200
+        return httpx.get(url, timeout=60).status_code == 200
     except httpx.HTTPError:
         return False

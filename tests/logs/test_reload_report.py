@@ -44,7 +44,7 @@ def test_one_line_for_each_change(coloured: bool, expected: list[str]) -> None:
         report.failed("m", InvalidArgumentError(FAILED), answers=True)
         report.failed("m", InvalidArgumentError(FAILED), answers=False)
         report.unloaded("m")
-        await asyncio.wait_for(done.wait(), 30)
+        await asyncio.wait_for(done.wait(), 60)
 
     asyncio.run(main())
     if coloured:

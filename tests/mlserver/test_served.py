@@ -272,7 +272,7 @@ def test_a_stream_over_grpc(client: tritonclient.grpc.InferenceServerClient) -> 
         [_grpc("x", np.array([b"a b"], np.object_), "BYTES")],
         enable_empty_final_response=True,
     )
-    answers = [got.get(timeout=30) for _ in range(3)]
+    answers = [got.get(timeout=60) for _ in range(3)]
     client.stop_stream()
     assert [error for _, error in answers] == [None] * 3
     assert [answer.as_numpy("output").ravel().tolist() for answer, _ in answers[:2]] == [[b"a"], [b"b"]]

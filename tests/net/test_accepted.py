@@ -44,7 +44,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = socket.create_connection(listening.getsockname())
         accepted, _ = listening.accept()
-    client.settimeout(20)
+    client.settimeout(60)
     accepted.setblocking(False)
     return client, accepted
 

@@ -111,7 +111,7 @@ def serve(
         receiver = Receiver()
         server = await here.create_server(lambda: receiver, "127.0.0.1", 0, ssl=tls)
         async with server:
-            await asyncio.wait_for(act(receiver, server.sockets[0].getsockname()[1]), 30)
+            await asyncio.wait_for(act(receiver, server.sockets[0].getsockname()[1]), 60)
         return receiver
 
     with asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
@@ -168,7 +168,7 @@ def test_messages_over_tls(loop: str, sizes: list[int], together: bool) -> None:
             for data in [b"".join(messages)] if together else messages:
                 client.sendall(data)
             # To leave with something unread, as are session tickets, would take back what has not been read here.
-            client.settimeout(30)
+            client.settimeout(60)
             client.unwrap()
 
     async def act(receiver: Receiver, port: int) -> None:

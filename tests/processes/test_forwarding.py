@@ -40,7 +40,7 @@ class Model:
     outputs = {"OUT": ("INT32", [1])}
     def __call__(self, inputs):
         if inputs["PORT"][0]:
-            with socket.create_connection(("127.0.0.1", int(inputs["PORT"][0])), timeout=30) as gate:
+            with socket.create_connection(("127.0.0.1", int(inputs["PORT"][0])), timeout=60) as gate:
                 gate.recv(1)
         return {"OUT": inputs["PORT"]}
 """
@@ -188,7 +188,7 @@ def test_messages_of_any_size(server: RunningServer, size: int) -> None:
     with Channel(server) as channel:
         for _ in range(3):
             assert channel.infer(request).raw_output_contents == [values.tobytes()]
-        answers = stream(channel.channel)(iter([request] * 5), timeout=30)
+        answers = stream(channel.channel)(iter([request] * 5), timeout=60)
         assert [each.infer_response.raw_output_contents for each in answers] == [[values.tobytes()]] * 5
 
 
@@ -213,7 +213,7 @@ def test_a_slow_reader_slows_the_model_down_and_nobody_else(server: RunningServe
             assert server.infer("same", number(each)).json()["outputs"][0]["data"] == [each]
         answers.cancel()
     with Channel(server) as channel:
-        answers = stream(channel.channel)(iter([counted(3)] * 2), timeout=30)
+        answers = stream(channel.channel)(iter([counted(3)] * 2), timeout=60)
         found = [
             int(np.frombuffer(each.infer_response.raw_output_contents[0], np.int32)[0]) for each in answers
         ]
@@ -244,7 +244,7 @@ def leave_chunked(server: RunningServer, port: int) -> Callable[[], None]:
 def leave_grpc(server: RunningServer, port: int) -> Callable[[], None]:
     channel = Channel(server)
     request = request_of("gated", tensor("PORT", "INT32", [1], int_contents=[port]))
-    call = channel.method("ModelInfer", pb.ModelInferResponse).future(request, timeout=30)
+    call = channel.method("ModelInfer", pb.ModelInferResponse).future(request, timeout=60)
 
     def leave() -> None:
         call.cancel()
@@ -258,7 +258,7 @@ def leave_stream(server: RunningServer, port: int) -> Callable[[], None]:
     request = request_of("gated", tensor("PORT", "INT32", [1], int_contents=[port]))
     sent: queue.SimpleQueue[Any] = queue.SimpleQueue()
     sent.put(request)
-    call = stream(channel.channel)(iter(sent.get, None), timeout=30)
+    call = stream(channel.channel)(iter(sent.get, None), timeout=60)
 
     def leave() -> None:
         call.cancel()
@@ -344,8 +344,9 @@ def test_requests_that_are_traced(front: Fronted, server: RunningServer) -> None
             assert wire.response().status_code == 200
     assert server.post("/v2/trace/setting", json={"trace_level": ["OFF"]}).status_code == 200
     folder = front.server.log_path.parent
-    wait_until(lambda: len(list(folder.glob("traces.*"))) == 6)
-    found = "".join(path.read_text() for path in sorted(folder.glob("traces.*")))
+    files = [folder / f"traces.{number}" for number in range(6)]
+    wait_until(lambda: all(file.exists() for file in files))
+    found = "".join(file.read_text() for file in files)
     assert (found.count("HTTP_SEND_END"), found.count("GRPC_SEND_END")) == (4, 2)
 
 
@@ -374,7 +375,7 @@ def test_all_that_waits_for_a_home_fails_when_it_is_killed(server: RunningServer
                 assert answer.status_code == 503
                 assert "retry-after" not in answer.headers
                 assert "has ended before it did: see the server's log" in answer.json()["error"]
-            assert call.exception(timeout=30).code() is grpc.StatusCode.UNAVAILABLE
+            assert call.exception(timeout=60).code() is grpc.StatusCode.UNAVAILABLE
             with pytest.raises(grpc.RpcError) as caught:
                 for _ in answers:
                     pass

@@ -133,7 +133,7 @@ async def dies_with_some_on_their_way() -> None:
     assert ends.over.hand(Door.REST, accepted)
     ends.over.close()
     ends.take.close()
-    client.settimeout(20)
+    client.settimeout(60)
     # The client sees the end of it.
     assert await asyncio.to_thread(client.recv, 1) == b""
     client.close()

@@ -47,7 +47,7 @@ def test_loads(tmp_path: Path, write_model: WriteModel) -> None:
     file = models / "m" / "1" / "model.py"
     with ExitStack() as stack:
         clients = [
-            stack.enter_context(httpx.Client(base_url=server.rest, timeout=30, trust_env=False))
+            stack.enter_context(httpx.Client(base_url=server.rest, timeout=60, trust_env=False))
             for _ in range(2)
         ]
         assert [number(each) for each in clients] == [1, 1]

@@ -195,7 +195,7 @@ def test_metrics_that_handlers_make(tmp_path: Path) -> None:
             assert managed is not None
             server.manager.unload("handler")
             while any(record.model is not None for record in managed.records):
-                await asyncio.wait_for(server.manager.changed.wait(), 10)
+                await asyncio.wait_for(server.manager.changed.wait(), 60)
             await server.manager.count()
             assert server.shown() == []
 

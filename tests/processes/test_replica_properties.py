@@ -295,7 +295,6 @@ class Machine(RuleBasedStateMachine):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 def test_anything_in_any_order() -> None:
     run_state_machine_as_test(
         Machine,

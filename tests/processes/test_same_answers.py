@@ -31,7 +31,7 @@ def entries(kind: str) -> list[tuple[str, Entry]]:
 
 def connect(url: str) -> socket.socket:
     host, port = url.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=30)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 def raw_request(entry: Entry, *, last: bool) -> bytes:

@@ -21,8 +21,6 @@ from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.preparing.options import RepositoryOptions
 from tests.repository.text_models import OneBackend, TextBackend, TextModel, answer, run, write
 
-pytestmark = pytest.mark.timeout(60)
-
 ALL = "version_policy { all {} }"
 
 
@@ -34,7 +32,7 @@ class OneByOne(TextBackend):
         self.gates: dict[int, threading.Event] = {}
 
     def load(self, source: ModelSource, config: ModelConfig) -> TextModel:
-        assert self.gates.setdefault(source.version, threading.Event()).wait(30)
+        assert self.gates.setdefault(source.version, threading.Event()).wait(60)
         return super().load(source, config)
 
     def open_gate(self, version: int) -> None:

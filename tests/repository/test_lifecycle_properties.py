@@ -94,7 +94,7 @@ class Machine(RuleBasedStateMachine):
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """Let the server's loop run until something is done."""
-        return self.runner.run(asyncio.wait_for(work, 30))
+        return self.runner.run(asyncio.wait_for(work, 60))
 
     @initialize(limited=st.sampled_from([True, True, False]), on_demand=st.booleans())
     def start(self, limited: bool, on_demand: bool) -> None:
@@ -300,7 +300,7 @@ class Machine(RuleBasedStateMachine):
             load = asyncio.ensure_future(self.manager.load(name))
             unloading = asyncio.ensure_future(unload(load))
             unloading.add_done_callback(lambda _: self.backend.load_gate.set())
-            error = await self.outcome(name, asyncio.wait_for(load, 30))
+            error = await self.outcome(name, asyncio.wait_for(load, 60))
             await unloading
             return error
 
@@ -605,7 +605,6 @@ def text_of(response: InferResponse) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
 def test_anything_in_any_order() -> None:
     run_state_machine_as_test(
         Machine,

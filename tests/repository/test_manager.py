@@ -14,8 +14,6 @@ from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.manager import ModelManager
 from tests.repository.text_models import answer, is_set, managing, run, write
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def test_load_serve_unload(tmp_path: Path) -> None:
     async def main() -> None:

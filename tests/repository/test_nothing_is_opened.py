@@ -7,12 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 from google.protobuf.json_format import MessageToDict
 
 from tests.config.schema import NAMING_FILES, name, with_value
-
-pytestmark = pytest.mark.timeout(120)
 
 # Reads `[model, override]` pairs; writes for each whether it was refused, and what was opened in the test's folder.
 CHILD = """

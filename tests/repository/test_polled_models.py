@@ -15,7 +15,7 @@ from kserve_v2.repository.manager import ModelManager
 from kserve_v2.repository.sources.polling import Pace, Poller
 from tests.repository.text_models import answer, managing, write
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 NAMES, VERSIONS = ("a", "b"), (1, 2)
 SETTLE_S = 2.0

@@ -334,7 +334,7 @@ def test_events_of_the_file_system_make_the_look_come_at_once(tmp_path: Path) ->
         poller = Poller(models, [tmp_path], Pace(every_s=900, settle_s=0))
         poller.start()
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 # The watch begins on a thread, at some time.
                 number = 0
                 while not models.commands:

@@ -12,8 +12,6 @@ from kserve_v2.errors import ServingError
 from kserve_v2.repository.manager import ModelManager
 from tests.repository.text_models import TextBackend, answer, is_set, managing, run, write
 
-pytestmark = pytest.mark.timeout(60)
-
 ALL = "version_policy { all {} }"
 
 

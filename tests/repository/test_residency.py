@@ -103,7 +103,7 @@ class House:
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))
+    asyncio.run(asyncio.wait_for(test(), 60))
 
 
 def test_a_load_waits_until_what_goes_is_gone(tmp_path: Path) -> None:

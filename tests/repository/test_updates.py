@@ -13,8 +13,6 @@ from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.residency.residency import Budget
 from tests.repository.text_models import answer, managing, run, write
 
-pytestmark = pytest.mark.timeout(60)
-
 ALL = "version_policy { all {} }"
 
 

@@ -32,7 +32,7 @@ class TextModel:
 
     def instance(self, placement: Placement) -> Instance:
         self.backend.instances.append(placement.name)
-        assert self.backend.instance_gate.wait(30)
+        assert self.backend.instance_gate.wait(60)
         if placement.name == self.backend.refused:
             raise InvalidArgumentError(f"no room for {placement.name}")
         self.backend.open += 1
@@ -40,7 +40,7 @@ class TextModel:
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         self.backend.entered.set()
-        assert self.backend.execution_gate.wait(30)
+        assert self.backend.execution_gate.wait(60)
         answer = np.empty(1, dtype=np.object_)
         answer[0] = self.text.encode()
         return {"text": answer}
@@ -79,7 +79,7 @@ class TextBackend:
     def load(self, source: ModelSource, config: ModelConfig) -> TextModel:
         self.loads.append((source.name, source.version))
         self.loading.set()
-        assert self.load_gate.wait(30)
+        assert self.load_gate.wait(60)
         text = source.model_file(config).read_text()
         if text == "fail":
             raise InvalidArgumentError("the file says fail")
@@ -109,7 +109,7 @@ class SizedModel(TextModel):
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         gate = self.backend.gates.get(self.text)
         self.backend.entered.set()
-        assert gate is None or gate.wait(30)
+        assert gate is None or gate.wait(60)
         return super().execute(tensors, requests)
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ async def managing(
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
 
 
 async def answer(manager: ModelManager, name: str, version: str = "") -> str:

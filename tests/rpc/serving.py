@@ -219,7 +219,7 @@ class Served:
             result = function()
             return await result if asyncio.iscoroutine(result) else result
 
-        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(30)
+        return asyncio.run_coroutine_threadsafe(run(), self.loop).result(60)
 
 
 @contextmanager
@@ -246,10 +246,10 @@ def serving(
 
     thread = threading.Thread(target=lambda: uvloop.run(serve()))
     thread.start()
-    served = ready.get(timeout=30)
+    served = ready.get(timeout=60)
     try:
         yield served
     finally:
         served.loop.call_soon_threadsafe(served.stopping.set)
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive()

@@ -65,12 +65,12 @@ def failure(call: Any, *arguments: Any, **options: Any) -> tuple[grpc.StatusCode
 @pytest.mark.parametrize("method", ["Echo", "Direct", "Recalled"])
 def test_messages_of_any_size(channel: grpc.Channel, method: str, size: int) -> None:
     sent = BytesValue(value=bytes(range(256)) * (size // 256) + bytes(size % 256))
-    assert unary(channel, method)(sent, timeout=30) == sent
+    assert unary(channel, method)(sent, timeout=60) == sent
 
 
 @pytest.mark.parametrize("method", ["Direct", "Recalled"])
 def test_an_answer_that_comes_later(channel: grpc.Channel, method: str) -> None:
-    assert unary(channel, method)(BytesValue(value=b"later"), timeout=30).value == b"later"
+    assert unary(channel, method)(BytesValue(value=b"later"), timeout=60).value == b"later"
 
 
 @pytest.mark.parametrize("method", ["Direct", "Recalled"])
@@ -80,7 +80,7 @@ def test_an_error_of_a_direct_call(channel: grpc.Channel, method: str, message: 
 
 
 def test_many_calls_at_once(channel: grpc.Channel) -> None:
-    calls = [unary(channel, "Echo").future(BytesValue(value=b"%d" % n), timeout=30) for n in range(500)]
+    calls = [unary(channel, "Echo").future(BytesValue(value=b"%d" % n), timeout=60) for n in range(500)]
     assert [int(call.result().value) for call in calls] == list(range(500))
 
 
@@ -93,7 +93,7 @@ def test_every_error_has_its_status(channel: grpc.Channel, code: ErrorCode) -> N
 @pytest.mark.parametrize("code", ErrorCode)
 def test_clients_are_asked_to_try_again_if_they_may(channel: grpc.Channel, code: ErrorCode) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        unary(channel, "Fail")(StringValue(value=f"{code.name}:because"), timeout=30)
+        unary(channel, "Fail")(StringValue(value=f"{code.name}:because"), timeout=60)
     # As gRFC A6 has it.
     asked = [value for name, value in caught.value.trailing_metadata() if name == "grpc-retry-pushback-ms"]
     assert asked == (["1000"] if code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED) else [])
@@ -127,7 +127,7 @@ def test_what_a_stream_waits_for_is_cancelled(channel: grpc.Channel) -> None:
 @pytest.mark.parametrize("path", ["/test/NoSuch", "/no.such.Service/Echo", "/"])
 def test_unknown_methods(channel: grpc.Channel, path: str) -> None:
     with pytest.raises(grpc.RpcError) as caught:
-        channel.unary_unary(path)(b"", timeout=30)
+        channel.unary_unary(path)(b"", timeout=60)
     assert caught.value.code() is STATUS.UNIMPLEMENTED
 
 
@@ -144,7 +144,7 @@ def test_a_message_over_the_limit(channel: grpc.Channel) -> None:
         status, details = failure(channel.unary_unary("/test/Echo"), bytes(size))
         assert status is STATUS.RESOURCE_EXHAUSTED
         assert f"Received message larger than max ({size} vs. {MAX_REQUEST_BYTES})" in details
-    assert unary(channel, "Echo")(BytesValue(value=b"x"), timeout=30).value == b"x"
+    assert unary(channel, "Echo")(BytesValue(value=b"x"), timeout=60).value == b"x"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_a_message_over_the_limit(channel: grpc.Channel) -> None:
     ],
 )
 def test_metadata(channel: grpc.Channel, metadata: list[tuple[str, str | bytes]]) -> None:
-    answer = unary(channel, "Metadata", StringValue)(StringValue(), metadata=metadata, timeout=30)
+    answer = unary(channel, "Metadata", StringValue)(StringValue(), metadata=metadata, timeout=60)
     assert sorted(eval(answer.value)) == sorted(metadata)  # noqa: S307 - what this test's own server has printed
 
 
@@ -166,9 +166,9 @@ def test_metadata(channel: grpc.Channel, metadata: list[tuple[str, str | bytes]]
 @pytest.mark.parametrize("algorithm", [grpc.Compression.Gzip, grpc.Compression.Deflate])
 def test_compressed_requests(channel: grpc.Channel, algorithm: grpc.Compression) -> None:
     sent = BytesValue(value=bytes(200_000))
-    assert unary(channel, "Echo")(sent, compression=algorithm, timeout=30) == sent
+    assert unary(channel, "Echo")(sent, compression=algorithm, timeout=60) == sent
     stream = channel.stream_stream("/test/Stream", BytesValue.SerializeToString, BytesValue.FromString)(
-        iter([sent] * 3), compression=algorithm, timeout=30
+        iter([sent] * 3), compression=algorithm, timeout=60
     )
     assert list(stream) == [sent] * 3
 
@@ -224,7 +224,7 @@ def test_an_error_ends_a_stream(channel: grpc.Channel) -> None:
 
 def test_a_message_that_is_none_ends_a_stream_after_the_answers_before_it(channel: grpc.Channel) -> None:
     good = BytesValue(value=b"good").SerializeToString()
-    answers = channel.stream_stream("/test/Stream")(iter([good, b"\xff", good]), timeout=30)
+    answers = channel.stream_stream("/test/Stream")(iter([good, b"\xff", good]), timeout=60)
     assert next(answers) == good
     status, _ = failure(lambda **_: next(answers))
     assert status is STATUS.INVALID_ARGUMENT
@@ -234,16 +234,16 @@ def test_a_message_that_is_none_ends_a_stream_after_the_answers_before_it(channe
 def test_a_slow_reader_slows_the_server_down(served: Served, channel: grpc.Channel) -> None:
     """Without flow control, this would fill the memory."""
     repeat = channel.unary_stream("/test/Repeat", Int64Value.SerializeToString, BytesValue.FromString)
-    answers = repeat(Int64Value(value=300), timeout=30)
-    assert served.methods.started.get(timeout=30) == "Repeat"
+    answers = repeat(Int64Value(value=300), timeout=60)
+    assert served.methods.started.get(timeout=60) == "Repeat"
     assert sum(len(answer.value) for answer in answers) == 300 * 50_000
-    assert served.methods.given_up.get(timeout=30) == "Repeat"
+    assert served.methods.given_up.get(timeout=60) == "Repeat"
 
 
 def test_a_client_that_is_not_listened_to(channel: grpc.Channel) -> None:
     """It may send as much as a window has, and gets its answer all the same."""
     deaf = channel.stream_stream("/test/Deaf", BytesValue.SerializeToString, BytesValue.FromString)
-    answers = deaf(iter([BytesValue(value=bytes(500_000))] * 100), timeout=30)
+    answers = deaf(iter([BytesValue(value=bytes(500_000))] * 100), timeout=60)
     assert next(answers).value == b"what?"
     answers.cancel()
 
@@ -257,26 +257,26 @@ HANGING = ["Hang", "DirectHang", "RecalledHang"]
 def test_a_deadline(served: Served, channel: grpc.Channel, method: str) -> None:
     status, _ = failure(unary(channel, method), StringValue(), timeout=1.5)
     assert status is STATUS.DEADLINE_EXCEEDED
-    assert served.methods.given_up.get(timeout=30) == method
+    assert served.methods.given_up.get(timeout=60) == method
 
 
 @pytest.mark.parametrize("method", HANGING)
 def test_a_client_cancels(served: Served, channel: grpc.Channel, method: str) -> None:
-    call = unary(channel, method).future(StringValue(), timeout=30)
-    assert served.methods.started.get(timeout=30) == method
+    call = unary(channel, method).future(StringValue(), timeout=60)
+    assert served.methods.started.get(timeout=60) == method
     call.cancel()
-    assert served.methods.given_up.get(timeout=30) == method
+    assert served.methods.given_up.get(timeout=60) == method
 
 
 @pytest.mark.parametrize("method", HANGING)
 def test_a_client_leaves(served: Served, method: str) -> None:
     served.methods.forget()
     channel = open_channel(served)
-    call = unary(channel, method).future(StringValue(), timeout=30)
-    assert served.methods.started.get(timeout=30) == method
+    call = unary(channel, method).future(StringValue(), timeout=60)
+    assert served.methods.started.get(timeout=60) == method
     channel.close()
     assert call.code() is STATUS.CANCELLED
-    assert served.methods.given_up.get(timeout=30) == method
+    assert served.methods.given_up.get(timeout=60) == method
 
 
 def test_a_client_cancels_a_stream(served: Served, channel: grpc.Channel) -> None:
@@ -285,17 +285,17 @@ def test_a_client_cancels_a_stream(served: Served, channel: grpc.Channel) -> Non
     sent.put(BytesValue(value=b"x"))
     assert next(answers).value == b"x"
     answers.cancel()
-    assert served.methods.given_up.get(timeout=30) == "Stream"
+    assert served.methods.given_up.get(timeout=60) == "Stream"
     sent.put(None)
 
 
 def test_what_an_rpc_is_told_of_its_end(served: Served, channel: grpc.Channel) -> None:
-    unary(channel, "Direct")(BytesValue(value=b"x"), timeout=30)
-    assert served.methods.ended.get(timeout=30) == (0, "")
-    call = unary(channel, "DirectHang").future(StringValue(), timeout=30)
-    served.methods.started.get(timeout=30)
+    unary(channel, "Direct")(BytesValue(value=b"x"), timeout=60)
+    assert served.methods.ended.get(timeout=60) == (0, "")
+    call = unary(channel, "DirectHang").future(StringValue(), timeout=60)
+    served.methods.started.get(timeout=60)
     call.cancel()
-    assert served.methods.ended.get(timeout=30) == (1, "the client left")
+    assert served.methods.ended.get(timeout=60) == (1, "the client left")
 
 
 # --- servers with options -----------------------------------------------------------------------------------------
@@ -310,11 +310,11 @@ def test_a_connection_has_an_age(transport: str) -> None:
         channel.subscribe(states.append)
         watching = set(threading.enumerate()) - others
         while states.count(grpc.ChannelConnectivity.IDLE) < 4:
-            assert unary(channel, "Echo")(BytesValue(value=b"x"), timeout=30).value == b"x"
+            assert unary(channel, "Echo")(BytesValue(value=b"x"), timeout=60).value == b"x"
         channel.unsubscribe(states.append)
         # If the channel were closed before grpcio has noticed, its thread would fail.
         for thread in watching:
-            thread.join(30)
+            thread.join(60)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
@@ -323,7 +323,7 @@ def test_compressed_answers(transport: str, level: str) -> None:
     with serving(transport, response_compression=level) as served, open_channel(served) as channel:
         sent = BytesValue(value=bytes(300_000))
         for method in ("Echo", "Direct", "Recalled"):
-            assert unary(channel, method)(sent, timeout=30) == sent
+            assert unary(channel, method)(sent, timeout=60) == sent
         assert list(stream_of(channel, iter([sent, sent]))) == [sent, sent]
 
 
@@ -334,7 +334,7 @@ def test_a_server_that_stops_lets_calls_finish(transport: str) -> None:
         answers = stream_of(channel, iter(sent.get, None))
         sent.put(BytesValue(value=b"1"))
         assert next(answers).value == b"1"
-        stopped = asyncio.run_coroutine_threadsafe(served.server.stop(20), served.loop)
+        stopped = asyncio.run_coroutine_threadsafe(served.server.stop(60), served.loop)
         with pytest.raises(grpc.RpcError):
             while True:
                 with open_channel(served) as other:
@@ -343,17 +343,17 @@ def test_a_server_that_stops_lets_calls_finish(transport: str) -> None:
         assert next(answers).value == b"2"
         sent.put(None)
         assert list(answers) == []
-        stopped.result(30)
+        stopped.result(60)
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_server_that_stops_gives_up_what_takes_too_long(transport: str) -> None:
     with serving(transport) as served, open_channel(served) as channel:
-        call = unary(channel, "Hang").future(StringValue(), timeout=30)
-        assert served.methods.started.get(timeout=30) == "Hang"
+        call = unary(channel, "Hang").future(StringValue(), timeout=60)
+        assert served.methods.started.get(timeout=60) == "Hang"
         served.call(lambda: served.server.stop(0.1))
         assert call.code() in (STATUS.UNAVAILABLE, STATUS.CANCELLED)
-        assert served.methods.given_up.get(timeout=30) == "Hang"
+        assert served.methods.given_up.get(timeout=60) == "Hang"
 
 
 @pytest.mark.parametrize("make", [AsyncioServer, GrpcioServer])

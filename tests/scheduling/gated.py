@@ -76,7 +76,7 @@ class GatedInstance:
 
     def execute(self, tensors: Tensors, requests: Sequence[InferRequest]) -> Tensors:
         for tag in self.begin(tensors, requests):
-            assert tag not in self.model.held or self.model.gates[tag].wait(30)
+            assert tag not in self.model.held or self.model.gates[tag].wait(60)
         if -1 in tensors["tag"]:
             raise ValueError("minus one")
         return {"tag": tensors["tag"]}

@@ -42,8 +42,6 @@ from kserve_v2.tracing.trace import Trace
 from tests.backends.hostile import RAISED, check_text
 from tests.scheduling.targets import queue_target, submit_to
 
-pytestmark = pytest.mark.timeout(60)
-
 CONFIG = """
     name: "m" max_batch_size: 4
     input { name: "x" data_type: TYPE_INT64 dims: [1] }
@@ -138,7 +136,7 @@ async def outcomes_of(scheduler: QueueTarget, *requests: InferRequest) -> list[A
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
 
 
 kinds = pytest.mark.parametrize("kind", [Model, AsyncModel], ids=["sync", "async"])

@@ -10,8 +10,6 @@ from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
 from kserve_v2.scheduling.queueing.policy import BatchRules
 from tests.scheduling.gated import Gated, GatedInstance, Served, run, served
 
-pytestmark = pytest.mark.timeout(60)
-
 
 def placed(count: int) -> list[Placement]:
     return [Placement(f"gated_{number}", "CPU") for number in range(count)]

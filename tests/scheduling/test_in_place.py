@@ -28,8 +28,6 @@ from kserve_v2.scheduling.target import Ticket
 from kserve_v2.tracing.trace import Trace
 from tests.scheduling.targets import queue_target, submit_to
 
-pytestmark = pytest.mark.timeout(60)
-
 
 class Clock:
     """Nanoseconds that pass when a model says so, of wall time and of CPU time alike."""
@@ -133,7 +131,7 @@ async def asleep(scheduler: QueueTarget) -> None:
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(("quick", "thread"), [(True, "MainThread"), (False, "instance")])
@@ -564,7 +562,7 @@ class OneAtATimeInstance(MovableThreadInstance):
         try:
             if threading.current_thread() is not threading.main_thread():
                 self.model.entered.release()
-                assert self.model.gate.wait(30)
+                assert self.model.gate.wait(60)
             return super().execute(tensors, requests)
         finally:
             if alone:
@@ -608,7 +606,7 @@ def test_what_is_gathered_is_not_executed_beside_the_parts_of_a_large_request(ru
             submit(target, 100, outcomes)
             large(target, outcomes)
             # The instance is at work before the turn ends.
-            assert model.entered.acquire(timeout=30)
+            assert model.entered.acquire(timeout=60)
             await asyncio.sleep(0)
             model.gate.set()
             await target.drain()
@@ -624,7 +622,7 @@ def test_what_is_gathered_is_not_executed_beside_what_an_answer_has_brought() ->
             def go_on(outcome: Outcome) -> None:
                 outcomes.append(outcome)
                 large(target, outcomes)
-                assert model.entered.acquire(timeout=30)
+                assert model.entered.acquire(timeout=60)
 
             request = InferRequest("m", {"x": np.array([[100]])}, checked=True)
             submit_to(target, request, go_on)

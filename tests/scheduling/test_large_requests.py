@@ -31,8 +31,6 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import FailureReason
 from tests.scheduling.targets import queue_target, submit_to
 
-pytestmark = pytest.mark.timeout(60)
-
 CONFIG = """
     name: "m" max_batch_size: 4
     input { name: "x" data_type: TYPE_INT64 dims: [2] } input { name: "s" data_type: TYPE_STRING dims: [1] }
@@ -71,7 +69,7 @@ class Model:
         x = tensors["x"]
         self.batches.append(len(x))
         self.entered.release()
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         self.cancelled += sum(request.cancelled for request in requests)
         for request in requests:
             request.response_parameters["first"] = int(request.inputs["x"][0, 0])
@@ -136,7 +134,7 @@ async def entered(model: Model, executions: int = 1) -> None:
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
 
 
 def failures(scheduler: QueueTarget) -> dict[FailureReason, int]:

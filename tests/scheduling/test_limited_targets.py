@@ -11,8 +11,6 @@ from kserve_v2.scheduling.queueing.levels import PriorityLevels, QueuePolicy
 from kserve_v2.scheduling.queueing.policy import BatchRules
 from tests.scheduling.gated import Served, run, served
 
-pytestmark = pytest.mark.timeout(60)
-
 ONE = Limits({Resource("r"): 1})
 THREE_TIMES = Limits({Resource("r"): 1}, weight=3)
 EIGHT_ROWS = BatchRules(max_rows=8)

@@ -19,8 +19,6 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.tensors.datatypes import Array
 from tests.scheduling.targets import queue_target, submit_to
 
-pytestmark = pytest.mark.timeout(60)
-
 CONFIG = """
     name: "m" max_batch_size: 8
     input { name: "x" data_type: TYPE_INT64 dims: [2] } output { name: "y" data_type: TYPE_INT64 dims: [2] }
@@ -108,7 +106,7 @@ async def scheduled(model: Any, rules: BatchRules) -> AsyncIterator[QueueTarget]
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
 
 
 async def answers(
@@ -120,7 +118,7 @@ async def answers(
         submit_to(scheduler, request(value), outcomes.append)
     # The loop has no turn meanwhile.
     for _ in range(executions):
-        assert model.executed.acquire(timeout=20)
+        assert model.executed.acquire(timeout=60)
     while len(outcomes) < len(values):  # noqa: ASYNC110 - they come from the loop itself
         await asyncio.sleep(0)
     found: list[int] = []

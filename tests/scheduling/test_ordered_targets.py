@@ -20,8 +20,6 @@ from kserve_v2.scheduling.signature import ModelSignature
 from tests.scheduling.gated import run, served
 from tests.scheduling.targets import queue_target
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_quick_answer_waits_for_a_slow_one_before_it(asynchronous: bool) -> None:
@@ -122,7 +120,7 @@ class Streams:
         for step in (10 * tag, 10 * tag + 1):
             self.steps.append(step)
             yield {"step": np.array([step])}
-            assert tag != 1 or self.gate.wait(30)
+            assert tag != 1 or self.gate.wait(60)
 
     def close(self) -> None:
         pass

@@ -28,8 +28,6 @@ from kserve_v2.scheduling.target import Reply
 from kserve_v2.tracing.trace import Trace
 from tests.scheduling.targets import queue_target
 
-pytestmark = pytest.mark.timeout(60)
-
 SIGNATURE = ModelSignature(
     text_format.Parse(
         """
@@ -126,7 +124,7 @@ class ReviveEcho(Echo):
 
     def await_revival(self) -> None:
         self.waits.set()
-        assert self.back.wait(30)
+        assert self.back.wait(60)
         self.descriptor = self.here.fileno()
         self.lost = False
 
@@ -157,7 +155,7 @@ def run(test: Callable[[Echo, QueueTarget], Awaitable[None]], rules: BatchRules 
         echo.there.close()
         return echo
 
-    return asyncio.run(asyncio.wait_for(main(), 30))
+    return asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def ask(target: QueueTarget, width: int = 1, trace: Trace | None = None) -> "asyncio.Task[InferResponse]":
@@ -351,7 +349,7 @@ def test_an_instance_that_is_lost_gets_nothing_until_it_is_back() -> None:
             each.here.close()
             each.there.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 async def warmed_up(echo: "Echo", target: QueueTarget) -> None:
@@ -408,7 +406,7 @@ def test_what_is_posted_ahead_is_shared_out() -> None:
             echo.here.close()
             echo.there.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 class Pair:
@@ -435,7 +433,7 @@ class Pair:
                 echo.here.close()
                 echo.there.close()
 
-        asyncio.run(asyncio.wait_for(main(), 30))
+        asyncio.run(asyncio.wait_for(main(), 60))
 
     @property
     def posted(self) -> list[int]:
@@ -740,14 +738,14 @@ def test_a_batch_may_wait_to_grow() -> None:
         echo.here.close()
         echo.there.close()
 
-    asyncio.run(asyncio.wait_for(main(), 30))
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 def test_a_closed_loop_s_thread_ends() -> None:
     before = set(threading.enumerate())
     run(lambda _, __: asyncio.sleep(0))
     for thread in set(threading.enumerate()) - before:
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 

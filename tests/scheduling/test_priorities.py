@@ -11,8 +11,6 @@ from kserve_v2.scheduling.queueing.policy import ONE_AT_A_TIME, BatchRules
 from kserve_v2.scheduling.statistics import FailureReason
 from tests.scheduling.gated import run, served
 
-pytestmark = pytest.mark.timeout(60)
-
 THREE = PriorityLevels((QueuePolicy(),) * 3, default=1)
 
 

@@ -119,7 +119,6 @@ def test_abandon_gives_back_everything_in_order() -> None:
     assert queue.take() is None
 
 
-@pytest.mark.timeout(20)
 def test_closing_wakes_every_idle_instance() -> None:
     queue = RequestQueue(ONE_AT_A_TIME)
     with ThreadPoolExecutor(4) as instances:
@@ -128,7 +127,6 @@ def test_closing_wakes_every_idle_instance() -> None:
         assert [future.result() for future in waiting] == [None] * 4
 
 
-@pytest.mark.timeout(20)
 def test_an_idle_instance_is_woken_by_a_request() -> None:
     queue = RequestQueue(ONE_AT_A_TIME)
     with ThreadPoolExecutor(1) as instances:
@@ -143,7 +141,6 @@ def test_an_idle_instance_is_woken_by_a_request() -> None:
 AN_HOUR = BatchRules(max_rows=3, max_delay_ns=3_600_000_000_000)
 
 
-@pytest.mark.timeout(20)
 def test_a_growing_batch_runs_as_soon_as_it_is_full() -> None:
     queue = RequestQueue(AN_HOUR, clock_ns=Clock())
     with ThreadPoolExecutor(2) as instances:
@@ -155,7 +152,6 @@ def test_a_growing_batch_runs_as_soon_as_it_is_full() -> None:
     assert [(ids(batch.members), batch.reason) for batch in batches] == [(["a", "b", "c"], BatchReason.FULL)]
 
 
-@pytest.mark.timeout(20)
 def test_a_growing_batch_runs_when_a_request_cannot_join_and_closing_ends_the_next_wait() -> None:
     queue = RequestQueue(AN_HOUR, clock_ns=Clock())
     with ThreadPoolExecutor(1) as instances:
@@ -172,33 +168,30 @@ def test_a_growing_batch_runs_when_a_request_cannot_join_and_closing_ends_the_ne
     assert ids(batch.members) == ["x"]
 
 
-@pytest.mark.timeout(20)
 def test_a_growing_batch_is_woken_by_a_request_that_cannot_join() -> None:
     clock = Clock()
     queue = RequestQueue(AN_HOUR, clock_ns=clock)
     with ThreadPoolExecutor(1) as instances:
         waiting = instances.submit(queue.take)
         queue.put(request_("a"))
-        assert clock.looked.wait(10)
+        assert clock.looked.wait(60)
         queue.put(request_("x", key="other"))
         batch = result(queue, waiting)
     assert (ids(batch.members), batch.reason) == (["a"], BatchReason.SHAPE_MISMATCH)
 
 
-@pytest.mark.timeout(20)
 def test_a_growing_batch_is_woken_by_one_of_a_higher_priority_that_cannot_join() -> None:
     clock = Clock()
     queue = RequestQueue(AN_HOUR, (0, 0), clock_ns=clock)
     with ThreadPoolExecutor(1) as instances:
         waiting = instances.submit(queue.take)
         queue.put(request_("a", level=1))
-        assert clock.looked.wait(10)
+        assert clock.looked.wait(60)
         queue.put(request_("x", key="other"))
         batch = result(queue, waiting)
     assert (ids(batch.members), batch.reason) == (["x"], BatchReason.SHAPE_MISMATCH)
 
 
-@pytest.mark.timeout(20)
 def test_what_a_grown_batch_leaves_over_wakes_another_instance() -> None:
     """The one that has waited is busy now: who else would look?"""
     clock = Clock()
@@ -208,7 +201,7 @@ def test_what_a_grown_batch_leaves_over_wakes_another_instance() -> None:
         while queue.sleeping < 2:
             pass
         queue.put(request_("a"))
-        assert clock.looked.wait(10)
+        assert clock.looked.wait(60)
         queue.put(request_("x", rows=3, key="other"))
         batches = [result(queue, future) for future in waiting]
     assert sorted(ids(batch.members) for batch in batches) == [["a"], ["x"]]
@@ -217,7 +210,7 @@ def test_what_a_grown_batch_leaves_over_wakes_another_instance() -> None:
 def result(queue: RequestQueue, future: Future[Batch | None]) -> Batch:
     """What an instance has taken. The queue is closed if it takes nothing, so that the test ends."""
     try:
-        batch = future.result(10)
+        batch = future.result(60)
     except TimeoutError:
         queue.close()
         raise
@@ -225,7 +218,6 @@ def result(queue: RequestQueue, future: Future[Batch | None]) -> Batch:
     return batch
 
 
-@pytest.mark.timeout(20)
 @pytest.mark.parametrize("instances", [1, 2, 4])
 def test_closing_while_a_batch_grows_lets_every_instance_go(instances: int) -> None:
     queue = RequestQueue(AN_HOUR, clock_ns=Clock())
@@ -246,7 +238,6 @@ def everything(queue: RequestQueue) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(60)
 def test_every_request_is_taken_or_discarded_and_never_both() -> None:
     """Four instances against a loop that puts and discards: each request has one fate."""
     queue = RequestQueue(BatchRules(max_rows=5, preferred_rows=frozenset({3}), max_delay_ns=50_000))
@@ -273,7 +264,6 @@ def test_every_request_is_taken_or_discarded_and_never_both() -> None:
     assert sorted(taken + discarded, key=int) == [entry.request.id for entry in made]
 
 
-@pytest.mark.timeout(20)
 def test_an_instance_at_the_gate_is_told_that_nothing_is_left() -> None:
     """Whatever it waits for is never given back."""
     limiter, clock = RateLimiter(), Clock()
@@ -284,13 +274,13 @@ def test_an_instance_at_the_gate_is_told_that_nothing_is_left() -> None:
     with ThreadPoolExecutor(1) as instances:
         waiting = instances.submit(queue.take)
         queue.put(request_("a"))
-        assert clock.looked.wait(10)
+        assert clock.looked.wait(60)
         clock.looked.clear()
         queue.close()
         # It looks again, and still has something to do. The queue can be emptied only when it has seen that.
-        assert clock.looked.wait(10)
+        assert clock.looked.wait(60)
         assert ids(queue.abandon()) == ["a"]
         try:
-            assert waiting.result(10) is None
+            assert waiting.result(60) is None
         finally:
             holding.close()

@@ -32,8 +32,6 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import FailureReason, ModelStatistics
 from tests.scheduling.targets import queue_target, submit_to
 
-pytestmark = pytest.mark.timeout(60)
-
 CONFIG = """
     name: "tagged" max_batch_size: 8
     input { name: "tag" data_type: TYPE_INT64 dims: [-1] }
@@ -73,7 +71,7 @@ class TaggedModel:
     def answer(self, tensors: Tensors) -> Tensors:
         tags = tensors["tag"]
         self.entered.set()
-        assert self.gate.wait(30)
+        assert self.gate.wait(60)
         if POISON in tags:
             raise ValueError("poison")
         if CLIENT_MISTAKE in tags:
@@ -220,7 +218,7 @@ def statistics(scheduler: QueueTarget) -> ModelStatistics:
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
 
 
 def test_what_waits_is_executed_as_one_batch() -> None:
@@ -408,7 +406,7 @@ def test_the_model_s_time_out_is_that_of_requests_that_ask_for_none(posted: bool
             executed: list[Outcome] = []
             submit(scheduler, 0, executed.append)
             # The loop stands still until the instance has it: it is not too late, however long that takes.
-            assert model.entered.wait(30)
+            assert model.entered.wait(60)
             expired: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
             submit(scheduler, 1, expired.set_result)
             assert isinstance(await expired, UnavailableError)

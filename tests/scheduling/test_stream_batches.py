@@ -22,8 +22,6 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import BatchReason, FailureReason
 from tests.scheduling.targets import queue_target
 
-pytestmark = pytest.mark.timeout(60)
-
 SIGNATURE = ModelSignature(
     text_format.Parse(
         """
@@ -144,7 +142,7 @@ async def batch(model: Counter, target: QueueTarget, *each: int) -> "list[asynci
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
 
 
 def test_a_batch_is_one_execution_with_streams_of_their_own() -> None:

@@ -20,8 +20,6 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.statistics import FailureReason
 from tests.scheduling.targets import queue_target
 
-pytestmark = pytest.mark.timeout(60)
-
 CONFIG = """
     name: "counter" model_transaction_policy { decoupled: true }
     input { name: "n" data_type: TYPE_INT64 dims: [1] }
@@ -113,7 +111,7 @@ def ask(scheduler: QueueTarget, n: int, **parameters: int) -> AsyncGenerator[Inf
 
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 30))  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(test(), 60))  # type: ignore[arg-type]
 
 
 both = pytest.mark.parametrize("asynchronous", [False, True])

@@ -29,8 +29,6 @@ from kserve_v2.scheduling.calling.waits import ModelVersion
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.target import Reply
 
-pytestmark = pytest.mark.timeout(60)
-
 CALLER = ModelVersion("caller", 1)
 ANSWER = InferResponse("callee", "1", "", {"y": np.array([1])})
 
@@ -95,7 +93,7 @@ class Server:
         async def call() -> Any:
             return function()
 
-        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(20)
+        return asyncio.run_coroutine_threadsafe(call(), self.loop).result(60)
 
     def close(self) -> None:
         if not self.loop.is_closed():
@@ -133,9 +131,9 @@ class TestOneAnswer:
 
     def test_an_answer_that_comes_later(self, server: Server, pool: Any) -> None:
         answer = pool.submit(server.caller.call, request(), [outer()])
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         server.do(lambda: (asked.reply.respond(ANSWER), asked.reply.end()))
-        assert answer.result(20) is ANSWER
+        assert answer.result(60) is ANSWER
         assert not server.calls.under_way
 
     def test_an_event_loop_of_the_caller_s_goes_on_meanwhile(self, server: Server) -> None:
@@ -150,7 +148,7 @@ class TestOneAnswer:
     @pytest.mark.parametrize("error", [OverloadedError("full"), InternalError("broken")])
     def test_an_error_is_made_anew(self, server: Server, pool: Any, error: ServingError) -> None:
         call = pool.submit(server.caller.call, request(), [outer()])
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         server.do(lambda: asked.reply.end(error))
         raised = call.exception(20)
         assert type(raised) is type(error)
@@ -159,7 +157,7 @@ class TestOneAnswer:
 
     def test_a_model_that_ends_without_an_answer(self, server: Server, pool: Any) -> None:
         call = pool.submit(server.caller.call, request(), [outer()])
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         server.do(asked.reply.end)
         assert isinstance(call.exception(20), InternalError)
 
@@ -246,7 +244,7 @@ class TestLeaving:
     def test_a_call_is_given_up_when_all_that_it_serves_have_left(self, server: Server, pool: Any) -> None:
         first, second = outer(), outer()
         call = pool.submit(server.caller.call, request(), [first, second])
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         server.do(first.cancel)
         assert not asked.given_up.is_set()
         server.do(second.cancel)
@@ -259,7 +257,7 @@ class TestLeaving:
     def test_stand_ins_of_sequences_wait_for_nothing(self, server: Server, pool: Any) -> None:
         stand_in, real = outer(sequence=SequenceStep(7, ready=False)), outer(sequence=SequenceStep(8))
         call = pool.submit(server.caller.call, request(), [stand_in, real])
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         assert asked.request.callers[-1].execution == id(real)
         server.do(real.cancel)
         assert asked.given_up.is_set()
@@ -279,7 +277,7 @@ class TestLeaving:
             await asyncio.wait([call])
             return asked
 
-        assert asyncio.run(main()).given_up.wait(20)
+        assert asyncio.run(main()).given_up.wait(60)
         server.do(lambda: None)
         assert not server.calls.under_way
 
@@ -293,7 +291,7 @@ class TestLeaving:
 class TestTheServersEnd:
     def test_who_waits_is_told(self, server: Server, pool: Any) -> None:
         call = pool.submit(server.caller.call, request(), [outer()])
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         server.do(server.calls.abandon)
         assert isinstance(call.exception(20), UnavailableError)
         assert asked.given_up.is_set()
@@ -301,7 +299,7 @@ class TestTheServersEnd:
     def test_who_waits_for_a_stream_is_told(self, server: Server, pool: Any) -> None:
         responses = server.caller.stream(request(), [outer()])
         call = pool.submit(next, responses)
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         server.do(server.calls.abandon)
         assert isinstance(call.exception(20), UnavailableError)
         assert asked.given_up.is_set()
@@ -332,9 +330,9 @@ class TestStreams:
     def test_the_model_goes_on_when_its_response_was_taken(self, server: Server, pool: Any) -> None:
         responses = server.caller.stream(request(), [outer()])
         first = pool.submit(next, responses)
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         taken = self.respond(server, asked)
-        assert first.result(20) is ANSWER
+        assert first.result(60) is ANSWER
         assert server.do(taken.result) is True
         waiting = self.respond(server, asked)
         assert not waiting.done()
@@ -344,12 +342,12 @@ class TestStreams:
     def test_closing_it_gives_up_what_is_left(self, server: Server, pool: Any) -> None:
         responses = server.caller.stream(request(), [outer()])
         first = pool.submit(next, responses)
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         self.respond(server, asked)
-        first.result(20)
+        first.result(60)
         waiting = self.respond(server, asked)
         responses.close()
-        assert asked.given_up.wait(20)
+        assert asked.given_up.wait(60)
         assert server.do(waiting.result) is False
 
     def test_one_that_is_never_read_is_never_begun(self, server: Server) -> None:
@@ -362,9 +360,9 @@ class TestStreams:
         served = outer()
         responses = server.caller.stream(request(), [served])
         first = pool.submit(next, responses)
-        asked = server.callee.asked.result(20)
+        asked = server.callee.asked.result(60)
         self.respond(server, asked)
-        first.result(20)
+        first.result(60)
         waiting = self.respond(server, asked)
         server.do(served.cancel)
         # The model is not held up by a handler that does not look.
@@ -384,7 +382,7 @@ class TestStreams:
             await asyncio.wait([reader])
             return asked
 
-        assert asyncio.run(main()).given_up.wait(20)
+        assert asyncio.run(main()).given_up.wait(60)
 
 
 @pytest.mark.parametrize(

@@ -27,4 +27,4 @@ def test_a_long_warm_up_tells_how_far_it_is(
         telling.cancel()
 
     with caplog.at_level(logging.INFO):
-        asyncio.run(asyncio.wait_for(main(), 30))
+        asyncio.run(asyncio.wait_for(main(), 60))

@@ -10,7 +10,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(620)
 def test_a_short_soak_of_isolated_models() -> None:
     command = [sys.executable, "-m", "tests.soak.isolated", "--requests", "600", "--kill-every", "0.05"]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)

@@ -10,7 +10,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(620)
 @pytest.mark.parametrize("flags", [[], ["--", "--processes=2"]], ids=["one process", "two processes"])
 def test_a_short_soak_of_updates(flags: list[str]) -> None:
     counts = ["--reloads", "20", "--upgrades", "5", "--broken", "5", "--rest", "1.5"]

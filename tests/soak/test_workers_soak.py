@@ -10,7 +10,6 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(620)
 def test_a_short_soak_of_workers_that_are_killed() -> None:
     # However busy the machine is: what a worker has to tell each second it tells late there.
     options = ["--requests", "3000", "--kill-every", "1.5", "--lost-secs", "60"]

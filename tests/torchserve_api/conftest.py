@@ -44,8 +44,8 @@ def client_of(url: str) -> httpx.Client:
     """A client of a URL, or of a Unix socket."""
     if url.startswith("unix:"):
         transport = httpx.HTTPTransport(uds=url.removeprefix("unix:"))
-        return httpx.Client(base_url="http://torchserve", transport=transport, timeout=30)
-    return httpx.Client(base_url=url, timeout=30)
+        return httpx.Client(base_url="http://torchserve", transport=transport, timeout=60)
+    return httpx.Client(base_url=url, timeout=60)
 
 
 @pytest.fixture(scope="session")

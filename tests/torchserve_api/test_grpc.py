@@ -35,7 +35,7 @@ def predict(channel: grpc.Channel, **fields: Any) -> bytes:
         inference_pb.PredictionsRequest.SerializeToString,
         inference_pb.PredictionResponse.FromString,
     )
-    return bytes(call(inference_pb.PredictionsRequest(**fields), timeout=30).prediction)
+    return bytes(call(inference_pb.PredictionsRequest(**fields), timeout=60).prediction)
 
 
 def manage(channel: grpc.Channel, name: str, **fields: Any) -> str:
@@ -56,7 +56,7 @@ def test_ping(inference: grpc.Channel) -> None:
     call = inference.unary_unary(
         f"{INFERENCE}/Ping", response_deserializer=inference_pb.TorchServeHealthResponse.FromString
     )
-    assert call(b"", timeout=30).health == '{\n  "status": "Healthy"\n}'
+    assert call(b"", timeout=60).health == '{\n  "status": "Healthy"\n}'
 
 
 def test_predictions(inference: grpc.Channel) -> None:
@@ -88,13 +88,13 @@ def test_streams(inference: grpc.Channel) -> None:
         inference_pb.PredictionsRequest.SerializeToString,
         inference_pb.PredictionResponse.FromString,
     )
-    assert [part.prediction for part in one(request, timeout=30)] == [b"a", b"b", b"end"]
+    assert [part.prediction for part in one(request, timeout=60)] == [b"a", b"b", b"end"]
     both = inference.stream_stream(
         f"{INFERENCE}/StreamPredictions2",
         inference_pb.PredictionsRequest.SerializeToString,
         inference_pb.PredictionResponse.FromString,
     )
-    parts = list(both(iter([request, request]), timeout=30))
+    parts = list(both(iter([request, request]), timeout=60))
     assert [part.prediction for part in parts] == [b"a", b"b", b"end"] * 2
     assert {part.sequence_id for part in parts} == {"s"}
 

@@ -157,7 +157,7 @@ def test_no_status_of_a_handler_begins_another_answer(
     server: Server, word: str, code: int, told: int
 ) -> None:
     """The body of a 204 would be read as the next answer of the connection, and so would all that follows a 100."""
-    connection = http.client.HTTPConnection(server.inference.base_url.netloc.decode(), timeout=30)
+    connection = http.client.HTTPConnection(server.inference.base_url.netloc.decode(), timeout=60)
     try:
         connection.request("POST", "/predictions/lab", f"{word} {code}".encode())
         answer = connection.getresponse()
@@ -180,7 +180,7 @@ def test_a_header_that_is_none_takes_no_answer_with_it(server: Server) -> None:
 
 def test_headers_reach_the_handler_as_they_are_spelt(server: Server) -> None:
     host = urlsplit(server.running.urls["TorchServe inference"])
-    connection = http.client.HTTPConnection(str(host.hostname), host.port, timeout=30)
+    connection = http.client.HTTPConnection(str(host.hostname), host.port, timeout=60)
     connection.request(
         "POST", "/predictions/lab/1.0/a/b", b"headers", {"X-User": "me", "X-Request-Id": "mine"}
     )
@@ -194,7 +194,7 @@ def test_headers_reach_the_handler_as_they_are_spelt(server: Server) -> None:
 def test_trailers_are_no_headers(server: Server) -> None:
     """A proxy that says who the user is looks at the head."""
     host = urlsplit(server.running.urls["TorchServe inference"])
-    with socket.create_connection((str(host.hostname), int(host.port or 0)), timeout=30) as connection:
+    with socket.create_connection((str(host.hostname), int(host.port or 0)), timeout=60) as connection:
         connection.sendall(
             b"POST /predictions/lab HTTP/1.1\r\nHost: x\r\nX-User: me\r\nTransfer-Encoding: chunked\r\n\r\n"
             b"7\r\nheaders\r\n0\r\nX-User: other\r\nx-user: other\r\n\r\n"
@@ -242,7 +242,7 @@ def test_the_first_part_has_what_the_handler_has_said_of_the_answer(server: Serv
 
 def test_what_is_no_http(server: Server) -> None:
     host = urlsplit(server.running.urls["TorchServe inference"])
-    with socket.create_connection((str(host.hostname), host.port), timeout=30) as connection:
+    with socket.create_connection((str(host.hostname), host.port), timeout=60) as connection:
         connection.sendall(b"NONSENSE\r\n\r\n")
         answer = b""
         while part := connection.recv(4096):

@@ -92,7 +92,7 @@ def test_handlers_find_headers_as_they_are_spelt() -> None:
 def connection(server: Server) -> Iterator[http.client.HTTPConnection]:
     """Sends head and body in one piece, so that heads recur."""
     host = urlsplit(server.running.urls["TorchServe inference"])
-    connection = http.client.HTTPConnection(str(host.hostname), host.port, timeout=30)
+    connection = http.client.HTTPConnection(str(host.hostname), host.port, timeout=60)
     connection.connect()
     yield connection
     connection.close()

@@ -45,7 +45,7 @@ class TritonPythonModel:
         for request in requests:
             port = int(self.read(request, "PORT"))
             if port:
-                with socket.create_connection(("127.0.0.1", port), timeout=30) as gate:
+                with socket.create_connection(("127.0.0.1", port), timeout=60) as gate:
                     gate.recv(1)
         if min(tags) == DIES:
             os._exit(3)
@@ -165,7 +165,7 @@ class Client:
 
 def told(asked: Asked) -> Any:
     """The tag, and those of the requests that were executed with it."""
-    return json.loads(asked.result(30))
+    return json.loads(asked.result(60))
 
 
 @both
@@ -192,7 +192,7 @@ def test_what_waits_while_execute_runs_can_be_overtaken_and_expires(
     with client.executing(1) as (first, gate):
         others = [client.queued(tag) for tag in (2, 3, 4, 5)]
         urgent = client.queued(6, priority=1)
-        assert client.ask(7, timeout=1).result(30) == "Request timeout expired"
+        assert client.ask(7, timeout=1).result(60) == "Request timeout expired"
         assert not first.done()
         gate.open()
         assert told(urgent) == [6, [6, 2, 3, 4]]
@@ -220,9 +220,9 @@ def test_an_exception_fails_the_batch_and_no_other(
         bad, beside = client.queued(-1), client.queued(2)
         gate.open()
         assert told(first) == [1, [1]]
-        assert "ValueError: no -1" in bad.result(30)
+        assert "ValueError: no -1" in bad.result(60)
         if model == "decoupled":
-            assert "ValueError: no -1" in beside.result(30)
+            assert "ValueError: no -1" in beside.result(60)
         else:
             assert told(beside) == [2, [2]]
     assert told(client.ask(9)) == [9, [9]]
@@ -243,6 +243,6 @@ def test_of_a_batch_whose_process_dies_everybody_is_told(
         gate.open()
         assert told(first) == [1, [1]]
     cause = "the process of model 'decoupled' exited with status 3"
-    assert [each.result(30) for each in batch] == [cause] * 3
+    assert [each.result(60) for each in batch] == [cause] * 3
     # Until everybody knows that it is gone, and is there again.
-    wait_until(lambda: client.ask(4).result(30) == "[4, [4]]")
+    wait_until(lambda: client.ask(4).result(60) == "[4, [4]]")

@@ -67,7 +67,7 @@ def stream(examples: RunningServer, model: str, arrays: dict[str, Any], **option
         connection.start_stream(lambda result, error: taken.put(error or result))
         connection.async_stream_infer(model, inputs, **options)
         while True:
-            response = taken.get(timeout=30)
+            response = taken.get(timeout=60)
             responses.append(response)
             if isinstance(response, InferenceServerException) or is_final(response):
                 return responses
@@ -252,7 +252,7 @@ def test_answers_that_come_later(examples: RunningServer) -> None:
                 "deferred", [tensor], callback=lambda result, error, to=answered: to.put(error or result)
             )
             answers.append(answered)
-        results = [answered.get(timeout=30).as_numpy("OUT").tolist() for answered in answers]
+        results = [answered.get(timeout=60).as_numpy("OUT").tolist() for answered in answers]
     assert results == [[2], [1]]
 
 

@@ -176,7 +176,7 @@ def server(
     isolated(write_model(root, "labd", LAB, CONFIG + DECOUPLED), isolation)
     batching = (
         CONFIG
-        + "max_batch_size: 8\ndynamic_batching { preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 10000000 }"
+        + "max_batch_size: 8\ndynamic_batching { preferred_batch_size: [ 3 ] max_queue_delay_microseconds: 60000000 }"
     )
     isolated(write_model(root, "labs", LAB, batching), isolation)
     return serve(root)
@@ -257,7 +257,7 @@ def batch(server: RunningServer, *codes: str) -> list[Any]:
                 request_id=str(number),
             )
             answers.append(answered)
-        outcomes = [answered.get(timeout=30) for answered in answers]
+        outcomes = [answered.get(timeout=60) for answered in answers]
     return [
         each.message() if isinstance(each, InferenceServerException) else each.as_numpy("OUT")[0, 0].decode()
         for each in outcomes
@@ -376,7 +376,7 @@ def stream(server: RunningServer, code: str, model: str = "labd", **metadata: st
             response_deserializer=pb.ModelStreamInferResponse.FromString,
         )
         return [
-            _told(message) for message in call(iter([request]), timeout=30, metadata=list(metadata.items()))
+            _told(message) for message in call(iter([request]), timeout=60, metadata=list(metadata.items()))
         ]
 
 

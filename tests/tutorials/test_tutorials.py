@@ -16,7 +16,6 @@ TUTORIALS = sorted(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
 def test_it_works_as_it_stands_there(tutorial: Path, tmp_path: Path) -> None:
     steps = steps_of(tutorial.read_text())

@@ -172,7 +172,7 @@ def sending(
     stop, begun = threading.Event(), threading.Semaphore(0)
 
     def send(number: int) -> None:
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=60) as client:
             count = 0
             while not stop.is_set():
                 client.post(f"{server.rest}/v2/models/{name}/infer", **options(number, count))
@@ -183,7 +183,7 @@ def sending(
         senders = [pool.submit(send, number) for number in range(clients)]
         try:
             for _ in range(2 * clients):
-                assert begun.acquire(timeout=30)
+                assert begun.acquire(timeout=60)
             yield
         finally:
             stop.set()

@@ -33,7 +33,7 @@ class Watch:
     """One who watches."""
 
     def __init__(self, server: RunningServer, query: str = FAST) -> None:
-        self.client = httpx.Client(timeout=30)
+        self.client = httpx.Client(timeout=60)
         self._stream = self.client.stream("GET", f"{server.rest}/ui/live?{query}")
 
     def __enter__(self) -> Self:
@@ -213,14 +213,14 @@ def test_who_takes_nothing_gets_the_newest_when_it_does(server: RunningServer) -
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_end_of_the_server_ends_the_events(repository: Path, tmp_path: Path, number: int) -> None:
     server = launch(tmp_path, repository, "--allow-grpc=false", "--exit-timeout-secs", "30")
-    with Watch(server) as watch, Watch(server, "interval=10") as rare, httpx.Client(timeout=30) as client:
+    with Watch(server) as watch, Watch(server, "interval=10") as rare, httpx.Client(timeout=60) as client:
         watch.next()
         rare.next()
         server.process.send_signal(number)
         # The streams end as they should, and the server does not wait for those who watch.
         assert all(line == "" or line.startswith("data: ") for line in watch.lines())
         assert list(rare.lines()) in ([""], [])
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
         with pytest.raises(httpx.ConnectError):
             client.get(f"{server.rest}/ui/live")
     assert server.stop() == 0

@@ -40,7 +40,7 @@ class Waiting:
 def _busy(target: Target, model: str) -> Iterator[Waiting]:
     """The model's only instance is executing while this context is open; what is yielded is answered after it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(30)
+        listener.settimeout(60)
         port = listener.getsockname()[1]
         waiting = Waiting(target, model, port)
         with listener.accept()[0]:

@@ -15,7 +15,7 @@ Result = Any
 
 
 async def unary(channel: aio.Channel) -> Result:
-    return messages.values(await _infer(channel)(messages.floats(1.5, -2, 3), timeout=20))
+    return messages.values(await _infer(channel)(messages.floats(1.5, -2, 3), timeout=60))
 
 
 async def many(channel: aio.Channel) -> Result:
@@ -24,14 +24,14 @@ async def many(channel: aio.Channel) -> Result:
 
 async def error(channel: aio.Channel) -> Result:
     try:
-        await _infer(channel)(messages.number("modèle 100%", "N", 1), timeout=20)
+        await _infer(channel)(messages.number("modèle 100%", "N", 1), timeout=60)
     except aio.AioRpcError as caught:
         return [caught.code().name, caught.details()]
 
 
 async def gzip(channel: aio.Channel) -> Result:
     call = _infer(channel)
-    answer = await call(messages.floats(*[7.0] * 1000), timeout=20, compression=grpc.Compression.Gzip)
+    answer = await call(messages.floats(*[7.0] * 1000), timeout=60, compression=grpc.Compression.Gzip)
     return messages.values(answer) == [7.0] * 1000
 
 
@@ -43,7 +43,7 @@ async def large(channel: aio.Channel) -> Result:
 
 async def stream(channel: aio.Channel) -> Result:
     """Bidirectional: the second request is sent when the first one's answers have come."""
-    call = _stream(channel)(timeout=20)
+    call = _stream(channel)(timeout=60)
     found = []
     for expected in (3, 2):
         await call.write(messages.number("count", "N", expected))
@@ -55,7 +55,7 @@ async def stream(channel: aio.Channel) -> Result:
 async def metadata(channel: aio.Channel) -> Result:
     """The field that asks for a failed execution to end the stream reaches the server; binary ones do no harm."""
     fields = (("triton_grpc_error", "true"), ("more-bin", b"\x00\xff"), ("more", "x" * 4000))
-    call = _stream(channel)([messages.number("count", "N", -1)], metadata=fields, timeout=20)
+    call = _stream(channel)([messages.number("count", "N", -1)], metadata=fields, timeout=60)
     try:
         [answer async for answer in call]
     except aio.AioRpcError as caught:
@@ -73,7 +73,7 @@ async def deadline(channel: aio.Channel) -> Result:
 
 async def cancel(channel: aio.Channel) -> Result:
     with messages.gate() as gate:
-        call = _infer(channel)(messages.number("held", "PORT", gate.getsockname()[1]), timeout=20)
+        call = _infer(channel)(messages.number("held", "PORT", gate.getsockname()[1]), timeout=60)
         connection, _ = await asyncio.to_thread(gate.accept)
         with connection:
             call.cancel()
@@ -82,7 +82,7 @@ async def cancel(channel: aio.Channel) -> Result:
 
 async def cancelled_stream(channel: aio.Channel) -> Result:
     """The model serves one request at a time: the second is answered only if the first has ended."""
-    call = _stream(channel)([messages.number("count", "N", 2**31 - 1)], timeout=20)
+    call = _stream(channel)([messages.number("count", "N", 2**31 - 1)], timeout=60)
     first = [messages.integer((await call.read()).infer_response) for _ in range(3)]
     call.cancel()
     return [first, await stream(channel)]

@@ -13,7 +13,7 @@ Result = Any
 
 
 def unary(channel: grpc.Channel) -> Result:
-    return messages.values(_infer(channel)(messages.floats(1.5, -2, 3), timeout=20))
+    return messages.values(_infer(channel)(messages.floats(1.5, -2, 3), timeout=60))
 
 
 def many(channel: grpc.Channel) -> Result:
@@ -22,14 +22,14 @@ def many(channel: grpc.Channel) -> Result:
 
 def error(channel: grpc.Channel) -> Result:
     try:
-        _infer(channel)(messages.number("modèle 100%", "N", 1), timeout=20)
+        _infer(channel)(messages.number("modèle 100%", "N", 1), timeout=60)
     except grpc.RpcError as caught:
         return [caught.code().name, caught.details()]
 
 
 def gzip(channel: grpc.Channel) -> Result:
     call = _infer(channel)
-    answer = call(messages.floats(*[7.0] * 1000), timeout=20, compression=grpc.Compression.Gzip)
+    answer = call(messages.floats(*[7.0] * 1000), timeout=60, compression=grpc.Compression.Gzip)
     return messages.values(answer) == [7.0] * 1000
 
 
@@ -40,14 +40,14 @@ def large(channel: grpc.Channel) -> Result:
 
 def stream(channel: grpc.Channel) -> Result:
     requests = iter([messages.number("count", "N", 3), messages.number("count", "N", 2)])
-    return [messages.integer(each.infer_response) for each in _stream(channel)(requests, timeout=20)]
+    return [messages.integer(each.infer_response) for each in _stream(channel)(requests, timeout=60)]
 
 
 def metadata(channel: grpc.Channel) -> Result:
     """The field that asks for a failed execution to end the stream reaches the server; binary ones do no harm."""
     fields = (("triton_grpc_error", "true"), ("more-bin", b"\x00\xff"), ("more", "x" * 4000))
     try:
-        list(_stream(channel)(iter([messages.number("count", "N", -1)]), metadata=fields, timeout=20))
+        list(_stream(channel)(iter([messages.number("count", "N", -1)]), metadata=fields, timeout=60))
     except grpc.RpcError as caught:
         return caught.code().name
 
@@ -64,7 +64,7 @@ def deadline(channel: grpc.Channel) -> Result:
 
 def cancel(channel: grpc.Channel) -> Result:
     with messages.gate() as gate:
-        call = _infer(channel).future(messages.number("held", "PORT", gate.getsockname()[1]), timeout=20)
+        call = _infer(channel).future(messages.number("held", "PORT", gate.getsockname()[1]), timeout=60)
         with gate.accept()[0]:
             call.cancel()
             return call.code().name
@@ -72,7 +72,7 @@ def cancel(channel: grpc.Channel) -> Result:
 
 def cancelled_stream(channel: grpc.Channel) -> Result:
     """The model serves one request at a time: the second is answered only if the first has ended."""
-    call = _stream(channel)(iter([messages.number("count", "N", 2**31 - 1)]), timeout=20)
+    call = _stream(channel)(iter([messages.number("count", "N", 2**31 - 1)]), timeout=60)
     first = [messages.integer(next(call).infer_response) for _ in range(3)]
     call.cancel()
     return [first, stream(channel)]

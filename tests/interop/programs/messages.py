@@ -60,5 +60,5 @@ def integer(answer: pb.ModelInferResponse) -> int:
 def gate() -> socket.socket:
     """A listener for the model `held` to connect to."""
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(20)
+    listener.settimeout(60)
     return listener

@@ -10,7 +10,7 @@ from tests.integration.support import wait_until
 from tests.repository.locations.conftest import Pack, config_map
 from tests.repository.locations.s3_server import Bucket, Proxy, corrupted, forbidden
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.slow
 
 CODE = """
 class Model:

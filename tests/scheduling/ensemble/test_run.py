@@ -227,7 +227,7 @@ async def test_giving_up_gives_all_steps_up() -> None:
     assert not ensemble.reply.ends
     assert ensemble.leases == 0
     assert ensemble.statistics.fail.count == 1
-    await asyncio.wait_for(ensemble.target.drain(), 5)
+    await asyncio.wait_for(ensemble.target.drain(), 60)
 
 
 @on_loop
@@ -238,7 +238,7 @@ async def test_drain_waits_for_what_is_under_way() -> None:
     await asyncio.sleep(0)
     assert not drained.done()
     ensemble.open()[0].answer()
-    await asyncio.wait_for(drained, 5)
+    await asyncio.wait_for(drained, 60)
 
 
 # --- answers that come any number of times ------------------------------------------------------------------------

@@ -33,8 +33,6 @@ from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.spec import ModelSpec
 from tests.scheduling.gated import CONFIG, Gated, run
 
-pytestmark = pytest.mark.timeout(60)
-
 STRATEGIES = ["direct {}", "oldest { max_candidate_sequences: 2 }"]
 ROW_BYTES = 8
 

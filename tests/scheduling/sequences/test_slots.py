@@ -201,5 +201,5 @@ def test_an_instance_sleeps_until_there_is_something() -> None:
         queue.put(pending(1))
         while len(found) == before and thread.is_alive():
             thread.join(0.001)
-    thread.join(30)
+    thread.join(60)
     assert found == [[0, 2]] * 50
