@@ -41,7 +41,9 @@ def client(server: RedisServer) -> Iterator["redis.Redis"]:
 @asynccontextmanager
 async def cache_of(port: int, clock: Any = None, **options: Any) -> AsyncIterator[RedisCache]:
     arguments = () if clock is None else (clock,)
-    cache = RedisCache(RedisOptions(host="127.0.0.1", port=port, **options), *arguments)
+    # On a busy machine all of it may take a while.
+    patient = dict.fromkeys(("connect_timeout", "socket_timeout", "wait_timeout"), 60_000)
+    cache = RedisCache(RedisOptions(host="127.0.0.1", port=port, **patient | options), *arguments)
     try:
         yield cache
     finally:
@@ -188,7 +190,7 @@ def test_a_server_that_was_never_there_is_no_more_than_a_miss(caplog: pytest.Log
 def test_a_server_that_hangs_is_waited_for_only_so_long(caplog: pytest.LogCaptureFixture) -> None:
     async def run() -> None:
         with RedisServer() as server:
-            async with cache_of(server.port, connect_timeout=50, socket_timeout=50) as cache:
+            async with cache_of(server.port, connect_timeout=50, socket_timeout=50, wait_timeout=50) as cache:
                 space = cache.space("m")
                 await kept(cache, space)
                 server.suspend()
@@ -304,9 +306,7 @@ def test_tls(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     )  # fmt: skip
 
     async def run(**options: str) -> list[int] | None:
-        async with cache_of(
-            port, tls_enabled=True, connect_timeout=10_000, socket_timeout=10_000, **options
-        ) as cache:
+        async with cache_of(port, tls_enabled=True, **options) as cache:
             space = cache.space("m")
             await kept(cache, space)
             return values(await found(space))

@@ -714,7 +714,8 @@ def test_a_model_that_asks_for_a_cache_where_the_server_has_none(
 
 
 def redis_flags(redis: RedisServer) -> str:
-    return f"--cache-config=redis,host=127.0.0.1,port={redis.port},connect_timeout=10000,socket_timeout=10000"
+    times = "connect_timeout=60000,socket_timeout=60000,wait_timeout=60000"
+    return f"--cache-config=redis,host=127.0.0.1,port={redis.port},{times}"
 
 
 @needs_redis
