@@ -115,7 +115,7 @@ class Model:
         self.tags.append(inputs["TAG"].item())
         port = inputs["PORT"].item()
         if port:
-            with socket.create_connection(("127.0.0.1", port), timeout=60) as gate:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as gate:
                 gate.recv(1)
         return {"TAGS": [[json.dumps(self.tags)]]}
 """
@@ -145,7 +145,7 @@ class Model:
     outputs = {{"VERSION": ("INT32", [1])}}
 
     def load(self, context):
-        with socket.create_connection(("127.0.0.1", {port}), timeout=60) as gate:
+        with socket.create_connection(("127.0.0.1", {port}), timeout=120) as gate:
             gate.recv(1)
 
     def __call__(self, inputs):
@@ -170,7 +170,7 @@ class Model:
         return {{"OUT": inputs["IN"]}}
 
     def close(self):
-        with socket.create_connection(("127.0.0.1", {port}), timeout=60) as gate:
+        with socket.create_connection(("127.0.0.1", {port}), timeout=120) as gate:
             gate.recv(1)
 """
 

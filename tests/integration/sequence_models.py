@@ -51,7 +51,7 @@ class Model:
                 "zeros": [not inputs["IN"][n].any() for n in range(len(ids))],
             })])
             if port:
-                with socket.create_connection(("127.0.0.1", port), timeout=60) as gate:
+                with socket.create_connection(("127.0.0.1", port), timeout=120) as gate:
                     gate.recv(1)
         return {"SUM": sums, "INFO": infos}
 """

@@ -153,7 +153,7 @@ def test_idle_connections_do_not_keep_the_server(start: Start) -> None:
 
 
 # --- the time is up: whatever hangs, the process ends ------------------------------------------------------------
-# What hangs would do so for 30 s, so a server that waited for it would still be there.
+# What hangs would do so for two minutes, so a server that waited for it would still be there.
 
 SHORT = ("--exit-timeout-secs=1", "--model-control-mode=explicit")
 
@@ -379,7 +379,7 @@ class Model:
     outputs = {"OUT": ("INT32", [1])}
     def __call__(self, inputs):
         yield {"OUT": inputs["N"]}
-        time.sleep(30)
+        time.sleep(120)
 """
 
 

@@ -37,7 +37,7 @@ class Model:
     def __call__(self, inputs):
         port = inputs["PORT"].item()
         if port:
-            with socket.create_connection(("127.0.0.1", port), timeout=60) as gate:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as gate:
                 gate.recv(1)
         return {"SIZE": [inputs["DATA"].size]}
 """
@@ -49,7 +49,7 @@ class Model:
     inputs = {"PORT": ("INT32", [1]), "DATA": ("BYTES", [-1])}
     outputs = {"SIZE": ("INT64", [1])}
     def __call__(self, inputs):
-        with socket.create_connection(("127.0.0.1", inputs["PORT"].item()), timeout=60) as gate:
+        with socket.create_connection(("127.0.0.1", inputs["PORT"].item()), timeout=120) as gate:
             gate.recv(1)
         return {"SIZE": [inputs["DATA"].size]}
 """

@@ -59,7 +59,7 @@ def test_readiness_holds_whatever_comes_and_goes_on_demand(
         slow = versioned(1).replace(
             "    def __call__",
             f"    def load(self, context):\n        import socket\n"
-            f"        with socket.create_connection(('127.0.0.1', {gate.port}), timeout=60) as gate:\n"
+            f"        with socket.create_connection(('127.0.0.1', {gate.port}), timeout=120) as gate:\n"
             f"            gate.recv(1)\n\n    def __call__",
         )
         server = start("--model-control-mode=on-demand", "--load-model=initial")

@@ -83,7 +83,7 @@ class Model:
     def __call__(self, inputs):
         for port in inputs["port"][:, 0]:
             if port:
-                with socket.create_connection(("127.0.0.1", int(port)), timeout=60) as gate:
+                with socket.create_connection(("127.0.0.1", int(port)), timeout=120) as gate:
                     gate.recv(1)
         return {"rows": np.full((len(inputs["port"]), 1), len(inputs["port"]), np.int32)}
 """
@@ -154,7 +154,7 @@ class Model:
     def __call__(self, inputs):
         port, other = int(inputs["port"][0]), inputs["other"]
         if port:
-            with socket.create_connection(("127.0.0.1", port), timeout=60) as gate:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as gate:
                 gate.recv(1)
         if len(other):
             return self.context.call(other[0].decode(), {"port": inputs["port"] * 0, "other": other[1:]})

@@ -79,7 +79,7 @@ class Model:
     outputs = {"y": ("INT32", [1])}
     def __call__(self, inputs):
         if inputs["x"][0]:
-            with socket.create_connection(("127.0.0.1", int(inputs["x"][0])), timeout=60) as gate:
+            with socket.create_connection(("127.0.0.1", int(inputs["x"][0])), timeout=120) as gate:
                 gate.recv(1)
         return {"y": inputs["x"]}
 """

@@ -80,7 +80,7 @@ def loads(on_demand: ExplicitServer, name: str) -> int:
 
 
 def waits_at(gate: Gate) -> str:
-    return f"with socket.create_connection(('127.0.0.1', {gate.port}), timeout=60) as gate: gate.recv(1)"
+    return f"with socket.create_connection(('127.0.0.1', {gate.port}), timeout=120) as gate: gate.recv(1)"
 
 
 # --- every way to ask -----------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ class Model:
         self.count += 1
         port = inputs["PORT"].item()
         if port and {waits}:
-            with socket.create_connection(("127.0.0.1", port), timeout=60) as gate:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as gate:
                 gate.recv(1)
         if inputs["IN"].size and inputs["IN"][0] < 0 and {number}:
             raise ValueError("shadows fail on negative numbers")

@@ -21,7 +21,7 @@ class Model:
     outputs = {"OUT": ("INT32", [1])}
 
     def __call__(self, inputs):
-        with socket.create_connection(("127.0.0.1", inputs["PORT"].item()), timeout=60) as gate:
+        with socket.create_connection(("127.0.0.1", inputs["PORT"].item()), timeout=120) as gate:
             gate.recv(1)
         return {"OUT": inputs["PORT"]}
 """

@@ -40,7 +40,7 @@ class Model:
     outputs = {"OUT": ("INT32", [1])}
     def __call__(self, inputs):
         if inputs["PORT"][0]:
-            with socket.create_connection(("127.0.0.1", int(inputs["PORT"][0])), timeout=60) as gate:
+            with socket.create_connection(("127.0.0.1", int(inputs["PORT"][0])), timeout=120) as gate:
                 gate.recv(1)
         return {"OUT": inputs["PORT"]}
 """

@@ -45,7 +45,7 @@ class TritonPythonModel:
         for request in requests:
             port = int(self.read(request, "PORT"))
             if port:
-                with socket.create_connection(("127.0.0.1", port), timeout=60) as gate:
+                with socket.create_connection(("127.0.0.1", port), timeout=120) as gate:
                     gate.recv(1)
         if min(tags) == DIES:
             os._exit(3)

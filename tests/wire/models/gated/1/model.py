@@ -7,6 +7,6 @@ class Model:
     def __call__(self, inputs):
         port = inputs["PORT"].item()
         if port:
-            with socket.create_connection(("127.0.0.1", port), timeout=60) as gate:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as gate:
                 gate.recv(1)
         return {"OUT": inputs["PORT"]}
