@@ -58,7 +58,7 @@ from kserve_v2.repository.sources.polling import Pace, Poller
 from kserve_v2.repository.temporary_folder import remove_leftovers
 from kserve_v2.repository.uploads.store import Uploads
 from kserve_v2.rest.app import create_app
-from kserve_v2.rest.cors import allow_origins
+from kserve_v2.rest.cross_site import allow_origins
 from kserve_v2.rest.fast_lane import FastLane
 from kserve_v2.rest.metrics import MetricsApp
 from kserve_v2.rpc.asyncio_server import AsyncioServer

@@ -22,8 +22,7 @@ from kserve_v2.rest.cross_site import OwnPagesOnly
 from kserve_v2.rest.endpoint import ModelEndpoint, Operation, Operations
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
-from kserve_v2.rest.infer import Infer
-from kserve_v2.rest.infer_stream import InferStream, unless_verbatim
+from kserve_v2.rest.infer import Infer, InferStream, unless_verbatim
 from kserve_v2.rest.json_text import parse_object
 from kserve_v2.rest.load_body import load_request, parse_load
 from kserve_v2.rest.members import optional

@@ -1,17 +1,22 @@
-"""Control calls that a page of another site has a browser send, without the operator's leave.
+"""Calls from pages of other origins: their answers, which browsers hide from them unless the server says otherwise, and
+control calls without the operator's leave.
 
 A browser sends plain POST requests to any address for any page, also to a server that listens on the loopback alone; it
 only keeps the answers from the page. That would be enough to have models unloaded. Other clients say nothing of
 origins, and are not affected. Requests to models are not looked at: they change nothing, and their answers stay hidden.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kserve_v2.errors import PermissionDeniedError
 from kserve_v2.net.origins import foreign_origin
 from kserve_v2.rest.errors import error_response
+
+# What a page may read of an answer beside its body.
+_EXPOSED_HEADERS = ("Inference-Header-Content-Length", "Content-Encoding", "Retry-After")
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -35,3 +40,10 @@ class OwnPagesOnly:
                 await error_response(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def allow_origins(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """`app`, with the answers to preflight requests, and the headers that let pages of `origins` read its answers."""
+    return CORSMiddleware(
+        app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"], expose_headers=_EXPOSED_HEADERS
+    )

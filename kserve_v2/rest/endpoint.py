@@ -7,7 +7,9 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote
 
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kserve_v2.errors import NotLoadedError, RequestCancelledError, ServingError, UnfinishedError
@@ -17,7 +19,6 @@ from kserve_v2.net.attended import Attended
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.errors import error_response, known, method_not_allowed
-from kserve_v2.rest.names import decode_path, name_in_path
 from kserve_v2.rest.traces import RequestTracer, begin_trace, observed
 from kserve_v2.tracing.trace import Trace
 
@@ -35,6 +36,10 @@ QUERY = "kserve_v2.query"
 Headers = Sequence[tuple[bytes, bytes]]
 
 _TARGET = re.compile("/v2/models/([^/]+)(?:/versions/([^/]+))?/([^/]*)")
+
+# A slash, encoded any number of times. Once decoded, it could not be told from what is between the parts of a path, nor
+# `%2F` in a name from a slash.
+_SLASH = re.compile("%((?:25)*)(2f)", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -208,3 +213,37 @@ async def _fail(error: ServingError, call: Call, scope: Scope, receive: Receive,
         await error_response(error)(scope, receive, send)
     elif call.end_with is not None:
         await call.end_with(error)
+
+
+# --- names in paths, of models and regions; the slash of a key, REPOSITORY/MODEL, is sent encoded ---------------------
+
+
+def decode_path(raw: bytes) -> str:
+    """The path of a request without its percent-encoding, `raw` is ASCII. A slash that is encoded stays so: it belongs
+    to a name, see `name_in_path`.
+    """
+    text = raw.decode("ascii")
+    return unquote(_SLASH.sub(r"%25\1\2", text)) if "%" in text else text
+
+
+def name_in_path(part: str) -> str:
+    """A name or key from a part of a decoded path."""
+    return _SLASH.sub(_decoded, part) if "%" in part else part
+
+
+def _decoded(slash: re.Match[str]) -> str:
+    percent, code = slash.groups()
+    return f"%{percent[2:]}{code}" if percent else "/"
+
+
+class _NameConvertor(Convertor[str]):
+    """The same for routes, as `{model_name:model}` and `{region_name:region}`."""
+
+    regex = "[^/]+"
+
+    def convert(self, value: str) -> str:
+        return name_in_path(value)
+
+
+register_url_convertor("model", _NameConvertor())
+register_url_convertor("region", _NameConvertor())

@@ -2,27 +2,32 @@
 every kind.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+import logging
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from contextlib import aclosing
 
 from starlette.types import Send
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
+from kserve_v2.logs.sparing import Sparing
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answers import send_answer, send_events
 from kserve_v2.rest.endpoint import Call
-from kserve_v2.rest.generate_accept import file_wanted
-from kserve_v2.rest.generate_answer import AnswerForm, answer_form
-from kserve_v2.rest.generate_codec import members, request_of
+from kserve_v2.rest.generate_answer import AnswerForm, answer_form, file_wanted
+from kserve_v2.rest.generate_codec import Layout, members, request_of
 from kserve_v2.rest.generate_files import is_file, parse_file, read_body
-from kserve_v2.rest.generate_unread import UnreadMembers
-from kserve_v2.rest.generate_values import Layout
 from kserve_v2.rest.infer import Prepared, Reader, Reading, read_data, routed
 from kserve_v2.scheduling.replies import stream
 
+logger = logging.getLogger(__name__)
+
 _READ_MEMBERS = read_data(members)
+
+# Of ours, those that hand a request's tensors to the model, and nothing else.
+_GRAPHS = frozenset({"onnxruntime", "pytorch"})
+_MOST_NAMES, _MOST_CHARACTERS = 4, 40
 
 
 def _header(call: Call, name: bytes) -> bytes:
@@ -70,6 +75,35 @@ class _ByName(Reading[tuple[AsyncGenerator[InferResponse, None], AnswerForm]]):
         self._unread.tell(request.parameters, model)
         form = answer_form(model, layout, call.query)
         return stream(service.check(model, request), request), form
+
+
+class UnreadMembers:
+    """What is said of members of requests that are no inputs, for models that read nothing else.
+
+    Triton makes parameters of them, and so does this server: a handler may read these. A graph does not, so there they
+    are rather misspelt. The answer is the one that Triton gives, and the log says what was in vain, once in a while.
+    """
+
+    def __init__(self) -> None:
+        self._sparing = Sparing()
+
+    def tell(self, members: Iterable[str], model: LoadedModel) -> None:
+        """Warn of those of a request, which are none of the model's inputs."""
+        if model.config.backend not in _GRAPHS:
+            return
+        # That one is the request's own.
+        unread = [name for name in members if name != "id"]
+        if not unread or (left_out := self._sparing.left_out()) is None:
+            return
+        shown = ", ".join(repr(name[:_MOST_CHARACTERS]) for name in unread[:_MOST_NAMES])
+        logger.warning(
+            "generate: %s in a request to model '%s' is neither an input of it (%s) nor read by it, and has no "
+            "effect%s",
+            shown,
+            model.name,
+            ", ".join(model.signature.inputs),
+            f"; {left_out} more such requests since the last line" if left_out else "",
+        )
 
 
 class Generate(_ByName):

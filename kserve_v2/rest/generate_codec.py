@@ -1,14 +1,34 @@
-"""Requests by name: members of a JSON object are inputs and parameters. So are files and the fields of forms."""
+"""Requests by name: members of a JSON object are inputs and parameters. So are files and the fields of forms.
+
+Values are written as people write them: scalars, flat lists, lists in lists, texts and base64. What Triton takes, it
+takes in the same way: a scalar or a flat list is filled into the shape of the model. Lists in lists have a shape of
+their own, which is the model's, or the model's without its batch dimension.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
-from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.errors import InvalidArgumentError, shape_text
 from kserve_v2.messages import InferRequest, ParameterValue
-from kserve_v2.rest.generate_values import Layout, decode_value
+from kserve_v2.rest.json_tensor import Elements, check_types, numbers_array, types_of
 from kserve_v2.rest.json_text import parse_object
-from kserve_v2.scheduling.signature import ModelSignature
+from kserve_v2.rest.json_values import flat_texts, flatten_nested
+from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
+from kserve_v2.tensors.datatypes import BYTES, Array
+
+
+@dataclass(slots=True)
+class Layout:
+    """How the tensors of an answer are written: as its request was.
+
+    `by_shape`: as lists in lists, if the request had something that Triton does not take; else flat, as Triton does.
+    `rows`: with their batch dimension, if the request had one, or more than one row.
+    """
+
+    by_shape: bool = False
+    rows: bool = False
 
 
 @dataclass(slots=True)
@@ -88,3 +108,75 @@ def request_of(said: Said, signature: ModelSignature, model_name: str, version: 
     for name, value in said.inputs.items():
         request.inputs[name] = decode_value(value, signature.inputs[name], signature, said.layout)
     return request
+
+
+def decode_value(value: Any, tensor: TensorSignature, signature: ModelSignature, layout: Layout) -> Array:
+    """The tensor that a value is. `value`: of JSON, or with `bytes` in the place of texts. Notes in `layout` how it is
+    written. Raises InvalidArgumentError that names the input.
+    """
+    batched = signature.max_batch_size > 0
+    elements, sizes = flatten_nested(value, tensor.name)
+    if len(sizes) > 1:
+        layout.by_shape = True
+        layout.rows |= batched and len(sizes) > len(tensor.dims)
+        # With a batch dimension of 1 where the lists leave it out.
+        written = (1, *sizes) if batched and len(sizes) == len(tensor.dims) else sizes
+        shape = written if tensor.accepts(written[1:] if batched else written) else None
+    else:
+        shape = _shape_to_fill(tensor.dims, len(elements), batched=batched)
+        layout.rows |= batched and shape is not None and shape[0] != 1
+    if shape is None:
+        raise _misshapen(tensor, signature, sizes, len(elements))
+    return _flat(elements, tensor, layout).reshape(shape)
+
+
+def _flat(elements: Elements, tensor: TensorSignature, layout: Layout) -> Array:
+    name, datatype, types = tensor.name, tensor.datatype, types_of(elements)
+    if datatype is BYTES:
+        layout.by_shape |= not types <= {str}
+        return flat_texts(elements, name)
+    if dict in types:
+        raise InvalidArgumentError(
+            f"The schema can not convert input '{name}' to tensor with proper shape: it is {datatype.name}, and has an "
+            f"object among its elements"
+        )
+    check_types(types, datatype, name)
+    return numbers_array(elements, datatype, name)
+
+
+def _shape_to_fill(dims: tuple[int, ...], count: int, *, batched: bool) -> tuple[int, ...] | None:
+    """A shape with `count` elements: the last variable dimension, else the batch, takes what the fixed ones leave.
+
+    None if there is none.
+    """
+    fixed = prod(dim for dim in dims if dim != -1)
+    if fixed == 0 or count % fixed:
+        return None
+    left = count // fixed
+    shape = list(dims)
+    for index in reversed(range(len(shape))):
+        if shape[index] == -1:
+            shape[index], left = left, 1
+    if batched:
+        return (left, *shape)
+    return tuple(shape) if left == 1 else None
+
+
+def _misshapen(
+    tensor: TensorSignature, signature: ModelSignature, sizes: tuple[int, ...], count: int
+) -> InvalidArgumentError:
+    fixed = prod(dim for dim in tensor.dims if dim != -1)
+    batched = signature.max_batch_size > 0
+    unit = f"{fixed} element{'' if fixed == 1 else 's'}"
+    several = unit if not batched and tensor.fixed else f"a multiple of {unit}"
+    shape = shape_text((-1, *tensor.dims) if batched else tensor.dims)
+    one_row = f", or {shape_text(tensor.dims)} for one row" if batched else ""
+    got = (
+        f"lists of shape {shape_text(sizes)}"
+        if len(sizes) > 1
+        else f"{count} element{'' if count == 1 else 's'}"
+    )
+    return InvalidArgumentError(
+        f"The schema can not convert input '{tensor.name}' to tensor with proper shape: its shape is {shape}, and "
+        f"generate takes it as a flat list of {several}, or as lists in lists of that shape{one_row}; got {got}"
+    )

@@ -17,8 +17,7 @@ from itertools import chain, compress
 import httptools
 
 from kserve_v2.memory.remembered import Remembered
-from kserve_v2.rest.endpoint import WANTED_HEADERS, Headers, parse_target
-from kserve_v2.rest.names import decode_path
+from kserve_v2.rest.endpoint import WANTED_HEADERS, Headers, decode_path, parse_target
 
 MAX_HEAD_BYTES = 8192
 """The longest head that is read here; a token may be long. Less than what any connection accepts."""

@@ -1,4 +1,6 @@
-"""`infer`: one request, one answer, in JSON or with binary tensors; and the operation as ASGI sees it."""
+"""`infer`: one request, one answer, in JSON or with binary tensors; and `infer_stream`, an event for each response, for
+models of every kind. The operations as ASGI sees them.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,13 +10,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from starlette.types import Send
 
 from kserve_v2.acceptance import GIVEN, Carrying
-from kserve_v2.errors import ServingError, UnsupportedError
+from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import Inference, InferenceService
 from kserve_v2.memory.inflight import Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.answer_text import JOIN_BYTES, Parts
 from kserve_v2.repository.models.loaded import LoadedModel
-from kserve_v2.rest.answers import send_answer
+from kserve_v2.rest.answers import send_answer, send_events
 from kserve_v2.rest.codec import (
     Body,
     EncodedResponse,
@@ -24,12 +26,12 @@ from kserve_v2.rest.codec import (
     encode_response,
 )
 from kserve_v2.rest.compression import choose_encoding, compressed, decompress, decompressed
-from kserve_v2.rest.endpoint import Call
+from kserve_v2.rest.endpoint import Call, Operation
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.large_binary import json_before, read_texts
 from kserve_v2.rest.large_json import Places, data_of_inputs, parse_large
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
-from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer
+from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer, stream
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slices, at_once
 
 T = TypeVar("T")
@@ -302,3 +304,35 @@ class Infer(Reading[Asked]):
         call.begun(asked.request, asked.model)
         asked.model = self._service.check(asked.model, asked.request)
         return asked
+
+
+class InferStream(Infer):
+    """The operation of `POST /v2/models/M[/versions/N]/infer_stream`: the data of each event is the JSON that `infer`
+    would answer with.
+    """
+
+    streams = True
+
+    async def __call__(self, call: Call, send: Send) -> None:
+        """Send each response as soon as it is there."""
+        asked = await self.decoded(call)
+        await send_events(stream(asked.model, asked.request), partial(self._event, asked), call, send)
+
+    async def _event(self, asked: Asked, response: InferResponse) -> Parts:
+        """The data of an event. Raises InvalidArgumentError where tensors were to follow it, and as `encode`."""
+        encoded = await self._service.slicer.finish(encode(response, asked))
+        if encoded.json_bytes:
+            raise InvalidArgumentError(
+                "infer_stream answers in JSON: leave 'binary_data' and 'binary_data_output' out"
+            )
+        return encoded.parts
+
+
+def unless_verbatim(service: InferenceService, plain: Operation, verbatim: Operation) -> Operation:
+    """An operation that is another one for models which read requests themselves: they do not know values by name."""
+
+    async def answer(call: Call, send: Send) -> None:
+        model = service.acquire(call.model_name, call.version)
+        await (verbatim if model.signature.verbatim else plain)(call, send)
+
+    return answer

@@ -10,7 +10,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.base64_tensor import decode_base64
 from kserve_v2.rest.json_tensor import JSON_DTYPES, Elements, LargeList, Texts
 from kserve_v2.rest.json_text import letters_of
-from kserve_v2.tensors.datatypes import BYTES, Array
+from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tensors.json_request import text_or_base64
 from kserve_v2.tensors.strings import flat_bytes
 
@@ -110,23 +110,15 @@ def bytes_of(element: Any, name: str, number: int) -> bytes:
     return coded.decoded if isinstance(coded, LongText) else decode_base64(coded, name, number)
 
 
-def writable(array: Array, element: Callable[[bytes], Any] = text_or_base64) -> Array:
-    """An array of what orjson can write. `element`: what it is given for one of BYTES."""
-    if array.dtype in JSON_DTYPES:
-        return array
-    if array.dtype != BYTES.dtype:
-        # FP16 and BF16: each of their values is one of FP32.
-        return array.astype(np.float32)
-    return np.asarray(np.frompyfunc(element, 1, 1)(array), np.object_)
-
-
 def as_lists(array: Array, element: Callable[[bytes], Any] = text_or_base64) -> Any:
-    """What orjson is given: it writes arrays itself, but for those of objects, and of no dimensions. `element`: see
-    `writable`.
+    """What orjson is given: it writes arrays of numbers itself, if they have dimensions. `element`: what stands for one
+    of BYTES.
     """
-    if array.dtype.hasobject and array.ndim == 1:
+    if array.dtype in JSON_DTYPES:
+        return np.ascontiguousarray(array) if array.ndim else array[()]
+    if not array.dtype.hasobject:
+        # FP16 and BF16: each of their values is one of FP32.
+        return as_lists(array.astype(np.float32))
+    if array.ndim == 1:
         return [element(each) for each in array]
-    array = writable(array, element)
-    if array.dtype.hasobject:
-        return array.tolist()
-    return np.ascontiguousarray(array) if array.ndim else array[()]
+    return np.asarray(np.frompyfunc(element, 1, 1)(array), np.object_).tolist()

@@ -6,7 +6,6 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from itertools import pairwise
 from math import prod
 from typing import Any, NamedTuple
 
@@ -190,7 +189,10 @@ def written(array: Array, name: str, as_json: InJson = TEXTS) -> Slices[list[byt
     if array.dtype == BYTES.dtype:
         if not array.ndim:
             return (yield from written_text(array.item(), name, as_json))
-        return (yield from _written_texts(array, name, as_json))
+        try:
+            return (yield from _written_texts(array, name, as_json))
+        except UnicodeDecodeError:
+            raise no_utf8(name) from None
     literal, flat = False, array.reshape(-1)
     for at in range(0, 0 if array.dtype.kind in "biu" else array.size, _FINITE_NUMBERS):
         literal = literal or not np.isfinite(flat[at : at + _FINITE_NUMBERS]).all()
@@ -210,19 +212,12 @@ def _written_texts(array: Array, name: str, as_json: InJson) -> Slices[list[byte
             if len(element) > SLICE_BYTES:
                 texts.append(gaps.gap((yield from written_text(element, name, as_json))))
             else:
-                texts.append(_short(element, name, as_json))
+                texts.append(as_json.element(element))
         pieces += gaps.fill(_nested(texts, begun, levels))
         begun += len(part)
         yield
     pieces.append(b"]" * array.ndim)
     return pieces
-
-
-def _short(element: bytes, name: str, as_json: InJson) -> Any:
-    try:
-        return as_json.element(element)
-    except UnicodeDecodeError:
-        raise no_utf8(name) from None
 
 
 def written_text(element: bytes, name: str, as_json: InJson) -> Slices[list[bytes]]:
@@ -265,16 +260,12 @@ def _nested(texts: list[Any], begun: int, levels: list[int]) -> bytes:
     return b"".join(parts)
 
 
-def _parts(array: Array) -> Iterable[Array]:
-    """An array of numbers cut along its first dimension, each part as large as a slice may be, or a row."""
-    rows = slice_rows(array[0].size)
-    bounds = pairwise([*range(0, len(array), rows), len(array)])
-    return (array[begin:end] for begin, end in bounds)
-
-
 def _written(array: Array, literal: bool) -> Slices[list[bytes]]:
+    """Numbers, cut along the first dimension: each part is as large as a slice may be, or a row."""
     pieces: list[bytes] = []
-    for part in _parts(array):
+    rows = slice_rows(array[0].size)
+    for begin in range(0, len(array), rows):
+        part = array[begin : begin + rows]
         if part.size > _SLICE_NUMBERS:
             inner = yield from _written(part[0], literal)
         else:

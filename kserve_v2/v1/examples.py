@@ -15,7 +15,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.rest.json_tensor import Elements, dumped
 from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.json_values import writable
+from kserve_v2.rest.json_values import as_lists
 from kserve_v2.rest.large_json import slice_rows
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.scheduling.slices import Slices
@@ -122,7 +122,7 @@ def encode_results(
     parts = [b'{"results":[']
     at_once = slice_rows(array.shape[1])
     for at in range(0, len(array), at_once):
-        part = writable(array[at : at + at_once])
+        part = as_lists(array[at : at + at_once])
         results = (
             [*part[:, 0]]
             if labels is None

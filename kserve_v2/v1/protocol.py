@@ -5,8 +5,7 @@ from functools import partial
 
 from kserve_v2.inference import InferenceService
 from kserve_v2.rest.app import OtherProtocol
-from kserve_v2.rest.endpoint import Operations
-from kserve_v2.rest.names import name_in_path
+from kserve_v2.rest.endpoint import Operations, name_in_path
 from kserve_v2.v1.examples import CLASSIFY, REGRESS
 from kserve_v2.v1.flavours import FLAVOURS
 from kserve_v2.v1.predict import Examples, Explain, Predict

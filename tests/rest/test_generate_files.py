@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.rest.file_kinds import kind_of_file
-from kserve_v2.rest.form_fields import parse_form
-from kserve_v2.rest.generate_accept import file_wanted
+from kserve_v2.rest.generate_answer import file_wanted
 from kserve_v2.rest.generate_codec import request_of
-from kserve_v2.rest.generate_files import is_file, read_body
+from kserve_v2.rest.generate_files import is_file, parse_form, read_body
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import at_once
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kserve_v2.config import parse_config
-from kserve_v2.rest.generate_unread import UnreadMembers
+from kserve_v2.rest.generate import UnreadMembers
 from kserve_v2.scheduling.signature import ModelSignature
 
 _CONFIG = """

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest
-from kserve_v2.rest.generate_codec import read_json, request_of
-from kserve_v2.rest.generate_values import Layout
+from kserve_v2.rest.generate_codec import Layout, read_json, request_of
 from kserve_v2.scheduling.signature import ModelSignature
 
 TRITON, ROW, ROWS = Layout(), Layout(by_shape=True), Layout(by_shape=True, rows=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from kserve_v2.rest.endpoint import parse_target
+from kserve_v2.rest.endpoint import decode_path, parse_target
 from kserve_v2.rest.heads import (
     MAX_HEAD_BYTES,
     MAX_HEADERS,
@@ -18,7 +18,6 @@ from kserve_v2.rest.heads import (
     InferHead,
     InferHeads,
 )
-from kserve_v2.rest.names import decode_path
 
 URL = b"/v2/models/m/versions/3/infer"
 LENGTH = b"Content-Length: 4"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kserve_v2.rest.names import decode_path, name_in_path
+from kserve_v2.rest.endpoint import decode_path, name_in_path
 
 
 @pytest.mark.parametrize(
