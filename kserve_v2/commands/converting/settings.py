@@ -64,6 +64,11 @@ def _batching(settings: WorkerSettings, rows: int | None, result: Result) -> lis
         policy.append(f"default_timeout_microseconds: {settings.client_timeout_ms * 1000}")
     if policy:
         inner.append(f"default_queue_policy {{ {'  '.join(policy)} }}")
+    if size is None and rows is not None and rows > 1 and not inner:
+        result.decisions.append(
+            f"max_batch_size is {rows}: a request may have as many rows. Requests are not merged, as they were not. "
+            "If the model answers each row of a batch as it answers it alone, dynamic_batching { } merges them."
+        )
     lines = [] if size is rows is None else [f"max_batch_size: {size or rows}"]
     return [*lines, *([f"dynamic_batching {{ {'  '.join(inner)} }}"] if inner else [])]
 
