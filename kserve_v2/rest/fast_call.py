@@ -91,7 +91,7 @@ class FastCall:
     def answer_body(self, body: Body) -> None:
         """As `start`, with a body that was put together elsewhere."""
         if len(body) >= LARGE_BYTES:
-            sliced = self._lane.prepare(self.head, body, self._share.hold_if_room, access=self._access)
+            sliced = self._lane.prepare(self.head, body, self._share, access=self._access)
             if sliced is not None:
                 self.wait(sliced)
                 return
@@ -99,11 +99,11 @@ class FastCall:
         self._share.give_back()
         self._go_on(self._lane.infer(self.head, body, access=self._access))
 
-    def _go_on(self, found: Parts | Asked) -> None:
+    def _go_on(self, found: Parts | Asked | Exception) -> None:
         if isinstance(found, Asked):
             self.wait(found)
         else:
-            self._send(found)
+            self._send(fail(found, self._access) if isinstance(found, Exception) else found)
 
     def wait(self, asked: Asked) -> None:
         """Answer a request that is under way when its outcome is there."""
@@ -112,7 +112,7 @@ class FastCall:
         if isinstance(asked, Demanded):
             asked.begin(self.answer_body)
         elif isinstance(asked, Sliced):
-            asked.begin(self._share.give_back, self._go_on)
+            asked.begin(self._go_on)
 
     def _take(self, outcome: Outcome) -> None:
         if isinstance(outcome, ServingError):

@@ -6,14 +6,14 @@ and gets the same answer there; see `InferHeads.read` for what that is.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import NotHereError, NotLoadedError
 from kserve_v2.forms import Forms
 from kserve_v2.inference import Inference
 from kserve_v2.logs.log import Access, access_log_enabled
-from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.memory.inflight import InflightBytes, Share
 from kserve_v2.messages import InferResponse
 from kserve_v2.net.answer_text import Parts, any_answer, usual_answer
 from kserve_v2.net.together import Together
@@ -30,9 +30,7 @@ from kserve_v2.rest.infer import (
 )
 from kserve_v2.rest.recurring import key_of, note
 from kserve_v2.scheduling.demand import Demand
-from kserve_v2.scheduling.slices import Room, Slicer, Slices
-
-T = TypeVar("T")
+from kserve_v2.scheduling.slices import Slicer, Slices
 
 
 class Lane(Protocol):
@@ -50,10 +48,10 @@ class Lane(Protocol):
         ...
 
     def prepare(
-        self, head: InferHead, body: Body, room: Room, *, access: Access | None = None
+        self, head: InferHead, body: Body, share: Share, *, access: Access | None = None
     ) -> "Sliced | None":
-        """What is done in slices with a large body, and ends as `infer` would; None for nothing: ask that. `room`: for
-        what comes of it.
+        """What is done in slices with a large body, and ends as `infer` would; None for nothing: ask that. `share`:
+        counts the body and what comes of it, until that waits for the model.
         """
         ...
 
@@ -89,19 +87,21 @@ class FastLane:
         return not tracer.on or tracer.passes_over(head.model_name, head.lines)
 
     def prepare(
-        self, head: InferHead, body: Body, room: Room, *, access: Access | None = None
+        self, head: InferHead, body: Body, share: Share, *, access: Access | None = None
     ) -> "Sliced | None":
         """See `Lane`."""
-        slices = prepare(self._service, head, body, self._max_request_bytes, room)
+        slices = prepare(self._service, head, body, self._max_request_bytes, share.hold_if_room)
         if slices is None:
             return None
 
-        def ask(prepared: Prepared) -> Parts | Asked:
+        def found() -> Slices[Parts | Asked]:
+            prepared = yield from slices
+            share.give_back()
             # It was there before the slices began.
             with Carrying(GIVEN):
                 return self.infer(head, body, access=access, prepared=prepared)
 
-        return Sliced(self._slicer, slices, ask, partial(fail, access=access))
+        return Sliced(self._slicer, found())
 
     def infer(
         self,
@@ -166,7 +166,7 @@ class FastLane:
             except StopIteration as end:
                 parts: Parts = end.value
                 return parts
-            return Sliced(self._slicer, slices, lambda parts: parts, partial(fail, access=access))
+            return Sliced(self._slicer, slices)
         except Exception as error:  # noqa: BLE001 - a defect of ours is one request's failure
             return fail(error, access)
 
@@ -207,39 +207,15 @@ class Demanded(Asked):
 
 
 class Sliced(Asked):
-    """A request whose body is being read, or whose answer is being written, in slices."""
+    """A request whose body is being read, or whose answer is being written, in `slices`."""
 
-    __slots__ = ("_failed", "_slicer", "_slices", "_then", "elsewhere")
+    __slots__ = ("_slicer", "slices")
 
-    elsewhere: Callable[[], Parts | Asked] | None
-    """What to do where it turns out that the request is not this process's."""
-
-    def __init__(
-        self,
-        slicer: Slicer,
-        slices: Slices[T],
-        then: Callable[[T], Parts | Asked],
-        failed: Callable[[Exception], Parts],
-    ) -> None:
-        """`then`: what comes of the result, and `failed` of an error."""
-        self._slicer, self._slices, self._then, self._failed = slicer, slices, then, failed
+    def __init__(self, slicer: Slicer, slices: Slices[Parts] | Slices[Parts | Asked]) -> None:
+        self._slicer = slicer
+        self.slices: Slices[Parts | Asked] = slices
         self.ticket = None
-        self.elsewhere = None
 
-    def begin(self, over: Callable[[], None], go_on: Callable[[Parts | Asked], None]) -> None:
-        """Begin. When all is done, `over` is called, and then `go_on` with what has come of it."""
-
-        def done(outcome: Any) -> None:
-            self.ticket = None
-            over()
-            go_on(self._failed(outcome) if isinstance(outcome, Exception) else self._next(outcome))
-
-        self.ticket = self._slicer.begin(self._slices, done)
-
-    def _next(self, result: Any) -> Parts | Asked:
-        try:
-            return self._then(result)
-        except NotHereError:
-            if self.elsewhere is None:
-                raise
-            return self.elsewhere()
+    def begin(self, done: Callable[[Parts | Asked | Exception], None]) -> None:
+        """Begin. `done` is called with what has come of it."""
+        self.ticket = self._slicer.begin(self.slices, done)

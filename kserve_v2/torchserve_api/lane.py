@@ -12,6 +12,7 @@ import httptools
 from kserve_v2.errors import NotLoadedError, ResourceExhaustedError, ServingError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.log import Access, access_log_enabled
+from kserve_v2.memory.inflight import Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.answer_text import JOIN_BYTES, LastParts, Parts, any_answer
 from kserve_v2.net.multipart import media_type
@@ -23,7 +24,6 @@ from kserve_v2.rest.fast_connection import FastConnection
 from kserve_v2.rest.fast_lane import Demanded
 from kserve_v2.rest.heads import Body, InferHead, InferHeads, Meaning, spelt_headers
 from kserve_v2.rest.infer import Asked
-from kserve_v2.scheduling.slices import Room
 from kserve_v2.torchserve.rows import usual_answer, usual_request
 from kserve_v2.torchserve_api.answering import TOO_LARGE, Reply, of_answer, of_error, sendable
 from kserve_v2.torchserve_api.answering import head as head_of
@@ -135,7 +135,7 @@ class PredictionLane:
             return False
         return self._models.answer_once(head.model_name, head.version)
 
-    def prepare(self, head: InferHead, body: Body, room: Room, *, access: Access | None = None) -> None:
+    def prepare(self, head: InferHead, body: Body, share: Share, *, access: Access | None = None) -> None:
         """Nothing: handlers read bodies themselves."""
 
     def infer(self, head: InferHead, body: Body, *, access: Access | None = None) -> Parts | Asked:

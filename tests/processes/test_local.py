@@ -2,15 +2,23 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import orjson
 import pytest
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, NotHereError
+from kserve_v2.net.answer_text import Parts
+from kserve_v2.processes.accepted import Accepted
+from kserve_v2.processes.forwarding.lane import ForwardingLane
+from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.local import LocalInfer, LocalLane
 from kserve_v2.processes.replica import ReplicaHost
+from kserve_v2.rest.fast_call import FastCall
 from kserve_v2.rest.heads import InferHead
+from kserve_v2.scheduling.slices import LARGE_BYTES
 from tests.processes.replicated import House, house, run
 from tests.repository.text_models import write
 
@@ -58,6 +66,35 @@ def test_rest(tmp_path: Path) -> None:
             answered = lane.infer(head("m", b"{"), b"{")
             assert isinstance(answered, tuple | list)
             assert b"400" in bytes(answered[0])[:20]
+
+    run(main)
+
+
+def test_a_large_request_over_rest_that_names_what_only_the_home_has(tmp_path: Path) -> None:
+    write(tmp_path, "m", "one")
+    body = b" " * LARGE_BYTES + in_region("text")
+    lines = b"POST /v2/models/m/infer HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+
+    async def main() -> None:
+        async with house(tmp_path, workers=1) as server:
+            await server.manager.load("m")
+            host, accepted = host_of(server), Accepted()
+            asked: list[Any] = []
+            answers: list[Parts] = []
+            link: Any = SimpleNamespace(ask=lambda *asking: asked.append(asking))
+            inflight = host.service.inflight
+            lane = ForwardingLane(link, 10**7, inflight, accepted, LocalLane(host, 10**7))
+            whole = lane.heads.read(lines)
+            assert whole is not None
+            FastCall(lane, lambda _, parts: answers.append(parts), whole).answer_body(body)
+            assert not asked
+            # The home counts it as one that was there in time, whatever has happened since.
+            accepted.open = False
+            await host.service.slicer.idle()
+            ((kind, (_, forwarded), party, _),) = asked
+            assert (kind, forwarded, inflight.used) == (Kind.REST_INFER_ACCEPTED, body, 0)
+            party.answered(b"the home's answer")
+            assert answers == [(b"the home's answer",)]
 
     run(main)
 

@@ -21,7 +21,7 @@ from kserve_v2.rest.compression import decompressed
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.heads import InferHeads
 from kserve_v2.rest.infer import Infer
-from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slicer, Slices
+from kserve_v2.scheduling.slices import LARGE_BYTES, Slicer, Slices
 from kserve_v2.server import Server
 from kserve_v2.settings.settings import Settings
 from tests.slices import counted
@@ -90,7 +90,7 @@ class Lane:
     def takes(self, head: object) -> bool:
         return True
 
-    def prepare(self, head: object, body: object, room: Room, **more: object) -> None:
+    def prepare(self, head: object, body: object, share: object, **more: object) -> None:
         self.seen.append(self.inflight.used)
 
     def infer(self, head: object, body: object, **more: object) -> Parts:

@@ -1,11 +1,12 @@
 """The fast lane of a worker: `infer` requests of models that have no route here go to the home, whole."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
 from kserve_v2.errors import NotHereError, ServingError
 from kserve_v2.logs.log import Access, access_log_enabled
-from kserve_v2.memory.inflight import InflightBytes
+from kserve_v2.memory.inflight import InflightBytes, Share
 from kserve_v2.messages import InferResponse
 from kserve_v2.net.answer_text import Parts
 from kserve_v2.net.together import Together
@@ -17,7 +18,7 @@ from kserve_v2.processes.link import Link, Party
 from kserve_v2.rest.fast_lane import Lane, Sliced, fail
 from kserve_v2.rest.heads import Body, InferHead, InferHeads
 from kserve_v2.rest.infer import Asked
-from kserve_v2.scheduling.slices import Room
+from kserve_v2.scheduling.slices import Slices
 
 
 class LocalLane(Lane, Protocol):
@@ -55,15 +56,16 @@ class ForwardingLane:
         return True
 
     def prepare(
-        self, head: InferHead, body: Body, room: Room, *, access: Access | None = None
+        self, head: InferHead, body: Body, share: Share, *, access: Access | None = None
     ) -> Sliced | None:
         """See `Lane`. The home does this itself."""
         local = self._local
         if local is None or not local.has_route(head):
             return None
-        sliced = local.prepare(head, body, room, access=access)
+        sliced = local.prepare(head, body, share, access=access)
         if sliced is not None:
-            sliced.elsewhere = partial(self._forward, head, body, access, accepted=self._accepted.open)
+            forward = partial(self._forward, head, body, access, accepted=self._accepted.open)
+            sliced.slices = _here_or(sliced.slices, forward)
         return sliced
 
     def infer(self, head: InferHead, body: Body, *, access: Access | None = None) -> Parts | Asked:
@@ -94,6 +96,14 @@ class ForwardingLane:
             return (asked.text,)
         assert self._local is not None  # noqa: S101 - nobody else has asked
         return self._local.succeed(response, asked, access=access)
+
+
+def _here_or(slices: Slices[Parts | Asked], forward: Callable[[], Parts | Asked]) -> Slices[Parts | Asked]:
+    """Those of a request that is answered here, unless it names what only the home has."""
+    try:
+        return (yield from slices)
+    except NotHereError:
+        return forward()
 
 
 class _Forwarded(Asked, Party):
