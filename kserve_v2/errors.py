@@ -77,6 +77,10 @@ class ConfigurationError(InvalidArgumentError):
     """A model's configuration is wrong by itself, whatever its files are."""
 
 
+class DuplicateError(InvalidArgumentError):
+    """Several models have one name. Where they lie stands in `problems`, which no client gets."""
+
+
 class ContradictionError(InvalidArgumentError):
     """A model's file says something else than its configuration. The text lists every such place."""
 

@@ -587,8 +587,24 @@ def test_models_of_the_same_name_in_two_repositories(
     assert main(["check", "m", *both, "--model-namespacing"], {}) == 2
     assert "There are 2 identifiers of model 'm'" in capsys.readouterr().err
     # Without it, nobody knows which one is meant.
-    assert main(["check", *both], {}) == 1
-    assert "model appears in two or more repositories" in capsys.readouterr().out
+    for command in (["check", "m"], ["config", "m"]):
+        assert main([*command, *both], {}) == 1
+        out, err = capsys.readouterr()
+        places = " and ".join(str(tmp_path / name / "m") for name in ("one", "two"))
+        assert f"error: model appears in two or more repositories: {places}\n" in out + err
+
+
+@pytest.mark.slow
+def test_a_folder_and_an_archive_of_one_name(
+    tmp_path: Path, write_model: WriteModel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_model(tmp_path / "models", "m", DOUBLE)
+    with zipfile.ZipFile(tmp_path / "models" / "m.zip", "w") as archive:
+        archive.writestr("1/model.py", DOUBLE)
+    staging = f"--staging-dir={tmp_path / 'staging'}"
+    assert main(["check", str(tmp_path / "models"), staging], {}) == 1
+    places = " and ".join(str(tmp_path / "models" / name) for name in ("m", "m.zip"))
+    assert f"error: model appears in two or more repositories: {places}\n" in capsys.readouterr().out
 
 
 @pytest.mark.slow

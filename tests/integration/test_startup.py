@@ -180,7 +180,9 @@ def test_a_model_in_two_repositories(start: Start, tmp_path: Path, tmp_path_fact
     server = start("--model-repository", str(other), "--exit-on-error=false")
     index = {entry["name"]: entry for entry in server.post("/v2/repository/index").json()}
     assert index["both"]["state"] == "UNAVAILABLE"
+    # Where they lie is not for clients.
     assert index["both"]["reason"].endswith("model appears in two or more repositories")
+    assert f"model appears in two or more repositories: {tmp_path}/both and {other}/both" in server.log
     assert index["lone"]["state"] == "READY"
 
 

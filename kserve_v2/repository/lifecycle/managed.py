@@ -11,6 +11,7 @@ from typing import Any
 
 from kserve_v2.config import is_ensemble
 from kserve_v2.errors import (
+    DuplicateError,
     InvalidArgumentError,
     NoRoomError,
     NoRoomYetError,
@@ -323,7 +324,8 @@ class ManagedModel:
             self.problem = reason_text(error)
             self._changed(self)
             text = reason_of(error)
-            log_unread(self.name, text, self.served)
+            told = error.problems[0] if isinstance(error, DuplicateError) else text
+            log_unread(self.name, told, self.served)
             raise InvalidArgumentError(f"load failed for model '{self.name}': {text}\n") from error
 
     def _give_up_failed(self) -> None:

@@ -19,7 +19,7 @@ from kserve_v2.config import (
 from kserve_v2.config.isolation import EXECUTION_ENV_PATH
 from kserve_v2.config.loaded_fields import what_a_load_goes_by
 from kserve_v2.environments.named import leads_outside
-from kserve_v2.errors import InvalidArgumentError, NotFoundError
+from kserve_v2.errors import DuplicateError, InvalidArgumentError, NotFoundError
 from kserve_v2.regular_files import read_regular
 from kserve_v2.repository.locations.linked import is_of_links
 from kserve_v2.repository.preparing.options import RepositoryOptions
@@ -109,6 +109,8 @@ def read_candidate(
         raise NotFoundError(
             f"failed to load '{name}', failed to poll from model repository: no directory of that name"
         )
+    if entry.places:
+        raise _duplicate(entry, options)
     if entry.problem:
         raise InvalidArgumentError(entry.problem)
     override = _still_in_force(override, entry, options)
@@ -169,6 +171,14 @@ def find_entry(name: str, options: RepositoryOptions) -> ModelEntry | None:
     if len(found) > 1:
         raise ambiguous(name, len(found))
     return found[0] if found else None
+
+
+def _duplicate(entry: ModelEntry, options: RepositoryOptions) -> DuplicateError:
+    locations = options.locations
+    origins = (
+        (locations.origin_of_file(path) if locations is not None else "") or path for path in entry.places
+    )
+    return DuplicateError(entry.problem or "", [f"{entry.problem}: {' and '.join(map(str, origins))}"])
 
 
 def _find_steps(config: ModelConfig, ensemble: str, namespaces: Namespaces) -> None:

@@ -73,7 +73,8 @@ class Fingerprints:
 class ModelEntry:
     """One model directory.
 
-    `versions`: the readable ones, ascending. `problem`: why the directory cannot be used as it is, or None.
+    `versions`: the readable ones, ascending. `problem`: why the directory cannot be used as it is, or None. `places`:
+    all directories of the name, if that is why.
     """
 
     name: str
@@ -81,6 +82,7 @@ class ModelEntry:
     versions: tuple[int, ...]
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
     problem: str | None = None
+    places: tuple[Path, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -137,7 +139,7 @@ def scan(roots: Sequence[Path]) -> Snapshot:
                     skipped.append(Skipped(entry.name, reason, is_system_directory(entry.name)))
                 continue
             found = models.get(entry.name)
-            models[entry.name] = replace(found, problem=_DUPLICATE) if found else model
+            models[entry.name] = _duplicate(found, model) if found else model
     return Snapshot(MappingProxyType(dict(sorted(models.items()))), tuple(skipped))
 
 
@@ -187,7 +189,13 @@ def scan_model(roots: Sequence[Path], name: str) -> ModelEntry | None:
     # model of the same name in another repository.
     models = [model for model in found if _reason_to_skip(model) is None] if len(found) > 1 else found
     model = models[0] if models else found[0]
-    return replace(model, problem=_DUPLICATE) if len(models) > 1 else model
+    return _duplicate(*models) if len(models) > 1 else model
+
+
+def _duplicate(*models: ModelEntry) -> ModelEntry:
+    """The entry of a name that several have."""
+    places = tuple(place for each in models for place in each.places or (each.path,))
+    return replace(models[0], problem=_DUPLICATE, places=places)
 
 
 def scan_folder(path: Path) -> ModelEntry:
