@@ -12,7 +12,9 @@ Ask a model of a running server (ours, or any other one of the v2 protocol), ove
 
 Inputs are given by name, as NAME=VALUE; what a value means follows from what the model's metadata says it takes:
   NAME=TEXT    of an input of BYTES the text as it is; of all others JSON: a number, or lists of numbers;
-               a list may do without its brackets, as in x=1,2,3
+               a list may do without its brackets, as in x=1,2,3. Of an input that the metadata does not name, JSON and
+               such lists, too (INT64, FP64 or BOOL; a text in quotation marks is one of BYTES), and else the text as
+               it is; --request says any other datatype
   NAME=@FILE   .npy: its array. .json: its value. An image: the file for an input of BYTES, its pixels for one of
                integers. Any other: the file for BYTES, JSON for others
   NAME=-       standard input, as a file without a name

@@ -18,6 +18,7 @@ from PIL import Image
 
 from kserve_v2.cli import main
 from kserve_v2.client import Client
+from kserve_v2.commands.asking.given import values_of
 from kserve_v2.commands.asking.stats import Numbers, row_of, rows_of
 from kserve_v2.settings.flags import resolve
 from tests.client.conftest import url_of
@@ -442,3 +443,16 @@ def test_a_server_ignores_the_variables_of_its_clients_in_silence(tmp_path: Path
     }
     _, warnings = resolve({}, environ)
     assert list(warnings) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3), ("1,2,3", [1, 2, 3]), ("1, 2.5", [1, 2.5]), ("[1,2]", [1, 2]), ("true", True), ('"1,2"', "1,2"),
+        ("1,000", "1,000"), ("1,x", "1,x"), ("1,true", "1,true"), ("a,b", "a,b"), ("1,", "1,"), (",", ","), ("", ""),
+        ("{1,2", "{1,2"),
+    ],
+)  # fmt: skip
+def test_what_a_model_does_not_name_is_what_it_looks_like(text: str, value: object) -> None:
+    found = values_of([f"x={text}"], {})["x"]
+    assert (found, type(found)) == (value, type(value))

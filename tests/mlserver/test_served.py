@@ -14,6 +14,7 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
+from kserve_v2.cli import main
 from tests.conftest import RunningServer, StartServer
 from tests.integration.support import wait_until
 from tests.mlserver.cases import DIFFERENT, SAME, Case, infer, tensor, texts
@@ -33,6 +34,23 @@ BROKEN = {
     },
 }
 """Models that are refused."""
+
+LOOSE = {
+    "model-settings.json": '{"implementation": "loose.Loose"}',
+    "loose.py": """
+from mlserver import MLModel, types
+from mlserver.codecs import NumpyCodec
+
+
+class Loose(MLModel):
+    async def predict(self, payload):
+        x = NumpyCodec.decode_input(payload.inputs[0])
+        if x.dtype.kind not in "if":
+            raise ValueError(f"no numbers: {x.dtype}")
+        return types.InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("y", 2 * x)])
+""",
+}
+"""A model that does not say what it takes."""
 
 BEHIND = {
     "model-settings.json": '{"implementation": "behind.Behind"}',
@@ -75,7 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mlserver")
     for each in MODELS.iterdir():
         (folder / each.name).symlink_to(each)
-    for name, files in BROKEN.items():
+    for name, files in {**BROKEN, "loose": LOOSE}.items():
         (folder / name).mkdir()
         for file, text in files.items():
             (folder / name / file).write_text(text)
@@ -384,3 +402,27 @@ def test_what_is_refused_says_why(server: RunningServer, model: str, why: str) -
     (entry,) = [each for each in server.post("/v2/repository/index").json() if each["name"] == model]
     assert entry["state"] == "UNAVAILABLE"
     assert why in entry["reason"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "doubled"),
+    [("3", [6]), ("1,2,3", [2, 4, 6]), ("[1,2.5]", [2, 5]), (" 1 , 2 ", [2, 4]), ("1e3", [2000])],
+)
+def test_what_a_model_does_not_name_takes_numbers_as_numbers(
+    server: RunningServer, value: str, doubled: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["infer", "loose", f"x={value}", "--json", "--url", server.rest], {}) == 0
+    [output] = json.loads(capsys.readouterr().out)["outputs"]
+    assert (output["datatype"] in ("INT64", "FP64"), output["data"]) == (True, doubled)
+
+
+@pytest.mark.slow
+def test_a_guess_that_a_model_refuses_is_told(
+    server: RunningServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["infer", "loose", "x=abc", "--url", server.rest], {}) == 1
+    assert (
+        "the model does not say what it takes, so numbers were sent as INT64 or FP64"
+        in capsys.readouterr().err
+    )

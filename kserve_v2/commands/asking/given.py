@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +41,28 @@ def _value(name: str, text: str, datatype: str) -> Any:
 
 
 def _literal(text: str, name: str, datatype: str) -> Any:
+    if not datatype:
+        return _own_literal(text)
     try:
-        return json.loads(_with_brackets(text) if datatype else text)
+        return json.loads(_with_brackets(text))
     except ValueError:
-        if not datatype:
-            return text
         raise UsageError(
             f"{name}: the model takes {datatype}, so expected a number or lists of numbers as JSON has them, or @FILE, "
             f"got {text!r:.80}"
         ) from None
+
+
+def _own_literal(text: str) -> Any:
+    """What a text is by itself, for an input of which the model does not say what it takes: JSON, numbers with commas
+    between them, or else the text. (In quotation marks, all of it is a text of JSON.)
+    """
+    with suppress(ValueError):
+        return json.loads(text)
+    with suppress(ValueError):
+        values = json.loads(_with_brackets(text))
+        if all(type(each) in (int, float) for each in values):
+            return values
+    return text
 
 
 def _with_brackets(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from kserve_v2.client import (
     Client,
     InferResult,
+    InternalError,
     InvalidArgumentError,
     NotFoundError,
     SequenceStep,
@@ -83,6 +84,12 @@ def _telling_what_it_takes(metadata: Mapping[str, Any], given: Mapping[str, Any]
     try:
         yield
     except ServingError as error:
+        if not announced and given and isinstance(error, InvalidArgumentError | InternalError):
+            message = without_unknown_id(error.message).rstrip(".")
+            raise CommandError(
+                f"{message}; the model does not say what it takes, so numbers were sent as INT64 or FP64, and all else "
+                "as text: --request FILE says other datatypes"
+            ) from None
         if all(each["name"] in given for each in announced):
             raise
         takes = " ".join(
