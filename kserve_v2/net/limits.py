@@ -8,6 +8,45 @@ from kserve_v2.errors import InvalidArgumentError
 MAX_DIMENSIONS = 32
 """Of a tensor with its batch dimension: what every version of numpy can hold."""
 
+MAX_PARAMETERS = 4096
+"""Of a request."""
+
+MAX_ID_CHARACTERS = 64 * 1024
+"""Of a request's id."""
+
+MAX_MEMBERS = 16 * 1024
+"""Of a large request: objects and their members in JSON, beside base64; inputs, outputs, parameters, raw contents, and
+what these have, in messages.
+"""
+
+
+def check_id(identifier: str) -> None:
+    """Raise InvalidArgumentError if the id of a request is too long."""
+    if len(identifier) > MAX_ID_CHARACTERS:
+        raise id_too_long(f"{len(identifier)} characters")
+
+
+def id_too_long(found: str) -> InvalidArgumentError:
+    """The error for an id that has been `found` to be so long."""
+    return InvalidArgumentError(
+        f"the request's id has {found}, at most {MAX_ID_CHARACTERS} characters are supported"
+    )
+
+
+def check_parameters(count: int) -> None:
+    """Raise InvalidArgumentError if a request has too many parameters."""
+    if count > MAX_PARAMETERS:
+        raise InvalidArgumentError(
+            f"the request has {count} parameters, at most {MAX_PARAMETERS} are supported"
+        )
+
+
+def too_many_members(what: str) -> InvalidArgumentError:
+    """The error for a request with more of `what` than MAX_MEMBERS."""
+    return InvalidArgumentError(
+        f"the request has more than {MAX_MEMBERS} {what}, which are as many as are supported"
+    )
+
 
 def check_dimensions(shape: Sequence[int], name: str) -> None:
     """Raise InvalidArgumentError if the shape of input `name` has more dimensions than an array can have. To be called

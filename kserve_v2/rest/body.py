@@ -8,6 +8,7 @@ from starlette.types import Receive
 from kserve_v2.errors import RequestCancelledError, ResourceExhaustedError
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes, Share
 from kserve_v2.rest.json_text import parse_object
+from kserve_v2.rest.structure import check_structure
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slicer, Slices
 
 
@@ -63,6 +64,8 @@ class BodyReader:
         """
         body = await self.read(receive)
         document = None
+        if len(body) >= LARGE_BYTES:
+            await self._slicer.finish(check_structure(body))
         if parse is not None and len(body) >= LARGE_BYTES:
             held = Share(self._inflight)
             held.hold(len(body))

@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.json_text import LITERALS, is_plainly_none, unparsable
-from kserve_v2.scheduling.slices import SLICE_BYTES, Slices
+from kserve_v2.rest.json_text import EMPTY, LITERALS, TOO_DEEP, is_plainly_none, unparsable
+from kserve_v2.scheduling.slices import COPIED_BYTES, SLICE_BYTES, Slices
 
 # So much of what follows is looked at. Where it is cut off, nothing may be wrong near that.
 _TAIL_BYTES = SLICE_BYTES
@@ -60,11 +60,13 @@ def or_error(slices: Slices[Any]) -> Slices[Any]:
 
 def _error(broken: BrokenError) -> Slices[InvalidArgumentError | None]:
     text, at = broken.text, broken.at
+    if not at and (yield from _is_blank(text)):
+        return unparsable(EMPTY)
     end = at + _TAIL_BYTES
     tail = text[at:end].decode(errors="ignore").encode()
     error = _error_in(broken.before + tail)
     if error is None or not is_plainly_none(text, error):
-        return None
+        return unparsable(TOO_DEEP) if error is not None and error.msg.startswith("depth ") else None
     ahead = len(error.doc) - len(tail.decode())
     if not ahead <= error.pos <= len(error.doc) - (_NEAR_END if end < len(text) else 0):
         return None
@@ -79,6 +81,14 @@ def _error(broken: BrokenError) -> Slices[InvalidArgumentError | None]:
             return None
         yield
     return unparsable(f"{error.msg} at {right + error.pos - ahead}")
+
+
+def _is_blank(text: bytes | bytearray) -> Slices[bool]:
+    for at in range(0, len(text), COPIED_BYTES):
+        if not text[at : at + COPIED_BYTES].isspace():
+            return False
+        yield
+    return True
 
 
 def _error_in(text: bytes) -> orjson.JSONDecodeError | None:

@@ -18,7 +18,7 @@ from kserve_v2.memory.large_texts import is_large as has_many_texts
 from kserve_v2.memory.regions import PARAMETERS, REGION, RegionPart, SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.answer_text import Parts
-from kserve_v2.net.limits import check_dimensions
+from kserve_v2.net.limits import check_dimensions, check_id
 from kserve_v2.rest.base64_tensor import (
     BASE64,
     CONTENT_TYPE,
@@ -127,6 +127,7 @@ def decode_request(
     if isinstance(inputs, list):
         signature.check_counts(len(inputs), len(outputs) if isinstance(outputs, list) else 0)
     request = InferRequest(signature.model_name, {}, model_version, string(document, "id", default=""))
+    check_id(request.id)
     parameters = document.get("parameters")
     binary = parameters is not None and decode_parameters(parameters, request)
     response_format = ALL_BINARY if binary else ALL_JSON

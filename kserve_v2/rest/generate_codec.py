@@ -12,6 +12,7 @@ from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError, shape_text
 from kserve_v2.messages import InferRequest, ParameterValue
+from kserve_v2.net.limits import check_id, check_parameters
 from kserve_v2.rest.json_tensor import Elements, check_types, numbers_array, types_of
 from kserve_v2.rest.json_text import parse_object
 from kserve_v2.rest.json_values import flat_texts, flatten_nested
@@ -64,6 +65,8 @@ def read_json(body: bytes | bytearray | memoryview, signature: ModelSignature, d
         )
     if isinstance(document.get("id"), str):
         said.id = document["id"]
+        check_id(said.id)
+    check_parameters(len(nested) + len(document) - len(document.keys() & signature.inputs.keys()))
     for name, value in {**nested, **document}.items():
         is_input = name in signature.inputs
         if value is None and (is_input or name == "id"):

@@ -129,8 +129,8 @@ Reader = Callable[[Body, Room], Slices[Any]]
 
 
 def read_data(places: Places) -> Reader:
-    """What reads JSON with large lists of numbers in `places`."""
-    return lambda body, room: parse_large(body, room=room, places=places)
+    """What reads JSON with large lists of numbers in `places`. It raises as `check_structure`."""
+    return lambda body, room: parse_large(body, room=room, places=places, limited=True)
 
 
 _READ_INPUTS = read_data(data_of_inputs)

@@ -14,7 +14,8 @@ from kserve_v2.errors import InvalidArgumentError
 
 # Triton refuses JSON with this many levels.
 _MAX_DEPTH = 100
-_TOO_DEEP = f"JSON nesting depth exceeds maximum allowed limit ({_MAX_DEPTH})"
+TOO_DEEP = f"JSON nesting depth exceeds maximum allowed limit ({_MAX_DEPTH})"
+EMPTY = "The document is empty. at 0"
 
 # The JSON before binary tensors is shorter than this. Searching longer texts for their end would take too long.
 _MAX_LEADING_BYTES = 64 * 1024
@@ -84,7 +85,7 @@ def check_depth(document: Any, text: bytes | bytearray) -> None:
         if not children:
             return
         level = children
-    raise unparsable(_TOO_DEEP)
+    raise unparsable(TOO_DEEP)
 
 
 def _has_many(text: bytes | bytearray, bracket: bytes) -> bool:
@@ -119,17 +120,13 @@ def parse_unusual_json(text: bytes, error: orjson.JSONDecodeError) -> Any:
             json.dumps(document, ensure_ascii=False).encode()
         return document  # noqa: TRY300 - every other way out of here is an error
     except json.JSONDecodeError as found:
-        reason = (
-            f"{found.msg.removesuffix(' at')} at {found.pos}"
-            if text.strip()
-            else "The document is empty. at 0"
-        )
+        reason = f"{found.msg.removesuffix(' at')} at {found.pos}" if text.strip() else EMPTY
     except UnicodeDecodeError as found:
         reason = f"invalid UTF-8 at {found.start}"
     except UnicodeEncodeError:
         reason = "The surrogate pair in string is invalid."
     except RecursionError:
-        reason = _TOO_DEEP
+        reason = TOO_DEEP
     except (OverflowError, ValueError):
         # ValueError: Python refuses to read integers of thousands of digits.
         reason = "Number too big to be stored in double."

@@ -21,6 +21,7 @@ from kserve_v2.rest.json_text import check_depth, whole_characters
 from kserve_v2.rest.json_values import B64, as_lists
 from kserve_v2.rest.large_lists import loaded, read_list
 from kserve_v2.rest.long_texts import parse_long_texts, values
+from kserve_v2.rest.structure import check_structure
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, Room, Slices, any_room, copied
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.tensors.json_request import text_or_base64
@@ -52,19 +53,26 @@ def parse_large(
     slice_bytes: int = SLICE_BYTES,
     room: Room = any_room,
     places: Places = data_of_inputs,
+    *,
+    limited: bool = False,
 ) -> Slices[Any]:
     """The document in `text`, with a LargeList for each large list in `places`, or the error if it is no JSON. None
     where that cannot be had in slices, or there is no `room` for them. `slice_bytes`: the size of lists that are large,
-    and of a slice.
+    and of a slice. `limited`: raise as `check_structure` rather than leave much structure to be parsed in one go.
     """
     if isinstance(text, memoryview):
         if not room(len(text)):
             return None
         text = yield from copied(text)
-    return (yield from or_error(_parse(text, slice_bytes, room, places)))
+    document = yield from or_error(_parse(text, slice_bytes, room, places, limited=limited))
+    if document is None and limited:
+        yield from check_structure(text)
+    return document
 
 
-def _parse(text: bytes | bytearray, slice_bytes: int, room: Room, places: Places) -> Slices[Any]:
+def _parse(
+    text: bytes | bytearray, slice_bytes: int, room: Room, places: Places, *, limited: bool
+) -> Slices[Any]:
     """As `parse_large`. Raises BrokenError."""
     document = yield from parse_long_texts(text, room, values(places, coded=places is data_of_inputs))
     if document is not None:
@@ -79,7 +87,7 @@ def _parse(text: bytes | bytearray, slice_bytes: int, room: Room, places: Places
         if lists % _SLICE_LISTS == 0:
             yield
         at = _behind_numbers(text, begin)
-        of_texts = _BEGINS_WITH_TEXT.match(text, begin)
+        of_texts = _BEGINS_WITH_TEXT.match(text, begin, begin + slice_bytes)
         if (at - begin <= slice_bytes and not of_texts) or small > _MOST_SMALL_LISTS:
             continue
         yield
@@ -90,6 +98,10 @@ def _parse(text: bytes | bytearray, slice_bytes: int, room: Room, places: Places
             at = max(end, begin + 1)
             continue
         if each is None:
+            if end - begin > LARGE_BYTES and not depth:
+                raise InvalidArgumentError(
+                    f"a list of {end - begin} bytes in the JSON has nothing but empty lists in it"
+                )
             before = (*rest, view[behind:begin])
             if depth and list_may_follow(before):
                 raise BrokenError(text, end, (*before, b"[" * depth, b"0,"))
@@ -102,6 +114,8 @@ def _parse(text: bytes | bytearray, slice_bytes: int, room: Room, places: Places
     if not found:
         # It may be wrong at its beginning.
         raise BrokenError(text, 0)
+    if limited:
+        yield from check_structure(b"".join((*rest, view[behind:])))
     yield
     return put_back(text, behind, rest, found, places)
 

@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.net.limits import MAX_ID_CHARACTERS, id_too_long
 from kserve_v2.rest.base64_tensor import BASE64, CONTENT_TYPE, Decoded, decoded_in_slices
 from kserve_v2.rest.broken_json import BrokenError
 from kserve_v2.rest.json_tensor import Texts
@@ -20,6 +21,9 @@ from kserve_v2.tensors.strings import flat_bytes
 
 SHORT_BYTES = SLICE_BYTES // 4
 """A longer text is cut out."""
+
+# With each character as an escape.
+_LONGEST_ID_BYTES = 6 * MAX_ID_CHARACTERS
 
 # So many others are passed over in a slice.
 _SLICE_TEXTS = 256
@@ -102,6 +106,9 @@ def values(places: Callable[[Any], Any], *, coded: bool) -> Fill:
     """
 
     def fill(document: dict[str, Any], found: Found, room: Room) -> Slices[bool]:
+        long_id = found.get(str(document.get("id")))
+        if long_id is not None and len(long_id) > _LONGEST_ID_BYTES:
+            raise id_too_long(f"{len(long_id)} bytes")
         for container, key in places(document):
             value = container.get(key)
             if type(value) is list and not (yield from _fill_list(container, key, found, room, coded=coded)):

@@ -5,6 +5,7 @@ from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.messages import InferRequest, ParameterValue
+from kserve_v2.net.limits import check_parameters
 from kserve_v2.rest.members import boolean, optional, unsigned
 
 # Says how the answer is encoded; it is not passed to the model.
@@ -19,6 +20,7 @@ def decode_parameters(parameters: Any, request: InferRequest) -> bool:
     """Add the request's parameters to it; returns whether outputs are binary unless they say otherwise."""
     if not isinstance(parameters, dict):
         raise InvalidArgumentError("failed to get request params.: attempt to get members for non-object")
+    check_parameters(len(parameters))
     for name, value in parameters.items():
         if name == _BINARY_DATA_OUTPUT:
             continue

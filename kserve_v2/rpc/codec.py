@@ -15,7 +15,7 @@ from kserve_v2.errors import InvalidArgumentError, request_prefix
 from kserve_v2.memory.large_texts import LargeTexts
 from kserve_v2.memory.regions import RegionPart, SharedMemoryRegions
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.net.limits import check_dimensions
+from kserve_v2.net.limits import check_dimensions, check_id, check_parameters
 from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
@@ -75,6 +75,8 @@ def decode_request(
     InvalidArgumentError that names the tensor or parameter, and as `SharedMemoryRegions.part`.
     """
     request = InferRequest(message.model_name, {}, message.model_version, message.id)
+    check_id(request.id)
+    check_parameters(len(message.parameters))
     _decode_parameters(message.parameters, request)
     # Every access to an element of this field makes a new bytes object: read each once.
     given: Sequence[bytes | RawContents] = raw or message.raw_input_contents

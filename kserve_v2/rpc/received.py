@@ -8,11 +8,21 @@ from typing import NamedTuple
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.memory.large_texts import LargeTexts
+from kserve_v2.net.limits import MAX_ID_CHARACTERS, MAX_MEMBERS, id_too_long, too_many_members
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.status import parse
 
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
+
+_ID = pb.ModelInferRequest.ID_FIELD_NUMBER
+_TENSORS = (pb.ModelInferRequest.INPUTS_FIELD_NUMBER, pb.ModelInferRequest.OUTPUTS_FIELD_NUMBER)
+
+# A tensor that takes no more bytes has few fields.
+_FEW_FIELDS_BYTES = 256
+
+# Of UTF-8, for the longest id.
+_ID_BYTES = 4 * MAX_ID_CHARACTERS
 
 LARGE_BYTES = 64 * 1024
 """Smaller messages are protobuf's as a whole."""
@@ -36,7 +46,8 @@ class Received(NamedTuple):
 
 
 def receive(data: Serialized) -> Received:
-    """Read a message. Raises InvalidArgumentError if it is none."""
+    """Read a message. Raises InvalidArgumentError if it is none, and as `check_fields`."""
+    check_fields(data, _TENSORS)
     found = wire.parts(data, MAX_PARTS) if len(data) >= LARGE_BYTES else None
     raw = [part for part in found or () if part.field == _RAW]
     # It has to be certain that protobuf would find just the same.
@@ -50,3 +61,21 @@ def receive(data: Serialized) -> Received:
     others.append(view[position:])
     message = parse(b"".join(others), pb.ModelInferRequest)
     return Received(data, message, [view[part.start : part.end] for part in raw])
+
+
+def check_fields(data: Serialized, tensors: Sequence[int] = ()) -> None:
+    """Raise InvalidArgumentError for a large message with so many fields that to read it would take long. `tensors`:
+    those of an inference request whose own fields count, too.
+    """
+    count, left = 0, [data] if len(data) >= LARGE_BYTES else []
+    while left:
+        message = left.pop()
+        for field, start, end in wire.fields(message):
+            count += 1
+            if count > MAX_MEMBERS:
+                raise too_many_members("fields in its message")
+            if tensors and message is data:
+                if field in tensors and end - start > _FEW_FIELDS_BYTES:
+                    left.append(memoryview(data)[start:end])
+                elif field == _ID and end - start > _ID_BYTES:
+                    raise id_too_long(f"{end - start} bytes")

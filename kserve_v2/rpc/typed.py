@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from kserve_v2.errors import UnsupportedError, ordinary
 from kserve_v2.rpc.calls import Asked, Context, Direct, Parts, Serialized, Streaming
+from kserve_v2.rpc.received import check_fields
 from kserve_v2.rpc.status import known, parse
 
 
@@ -19,6 +20,7 @@ def unary(
     """An RPC whose `answer` takes a message and returns one, in a task of its own."""
 
     def start(data: Serialized, context: Context) -> Asked:
+        check_fields(data)
         return _Made(partial(answer, parse(data, request_type), context))
 
     return Direct(path, start, keeps_message=True)

@@ -1,10 +1,14 @@
 """As much of protobuf's wire format as inference messages need where they are read and written without protobuf."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from kserve_v2.rpc.calls import Serialized
 
 LENGTH_DELIMITED = 2
+
+# By their wire types.
+_FIXED_BYTES = {1: 8, 5: 4}
 
 
 def varint(number: int) -> bytes:
@@ -87,3 +91,29 @@ def parts(data: Serialized, max_parts: int) -> list[Part] | None:
             return None
         found.append(Part(byte >> 3, length_at, start, position))
     return found
+
+
+def fields(data: Serialized) -> Iterator[tuple[int, int, int]]:
+    """All fields of a message: the number of each, and where its content begins and ends, which are 0 if it is not
+    length-delimited. Those in groups are among them. Where it is no message any more, there are no others.
+    """
+    position, size = 0, len(data)
+    try:
+        while position < size:
+            # Nearly always it is a byte.
+            key, position = data[position], position + 1
+            if key >= 0x80:
+                key, position = read_varint(data, position - 1)
+            kind, start = key & 7, 0
+            if kind == LENGTH_DELIMITED:
+                length, start = data[position], position + 1
+                if length >= 0x80:
+                    length, start = read_varint(data, position)
+                position = start + length
+            elif kind == 0:
+                _, position = read_varint(data, position)
+            else:
+                position += _FIXED_BYTES.get(kind, 0)
+            yield key >> 3, start, position if start else 0
+    except IndexError:
+        return
