@@ -5,6 +5,7 @@ whether they do or not: here none does.
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.integration.support import wait_until
 from tests.torchserve_api.conftest import Server
 
 pytestmark = pytest.mark.slow
@@ -47,25 +48,23 @@ def test_requests_are_counted_by_the_version_of_their_path(server: Server) -> No
 
 
 def test_the_metrics_of_handlers(server: Server) -> None:
-    """`model_metrics_auto_detect` has them shown. They come by a way of their own, a moment later."""
+    """`model_metrics_auto_detect` has them shown. They come by a way of their own, a moment later, and are 0 at first."""
     server.inference.post("/predictions/lab", content=b"x")
-    while "Words" not in (found := samples(server, "?name[]=Words")):
-        pass
-    labels, value = found["Words"][0]
+    wait_until(lambda: any(value >= 1 for _, value in samples(server, "?name[]=Words").get("Words", [])))
+    labels, _ = samples(server, "?name[]=Words")["Words"][0]
     assert (labels["ModelName"], labels["Level"]) == ("lab", "Model")
-    assert value >= 1
 
 
 def test_a_handler_finds_the_metrics_that_are_listed(server: Server) -> None:
     assert server.inference.post("/predictions/lab", content=b"listed").text == "listed"
-    while "Listed" not in (found := samples(server, "?name[]=Listed")):
-        pass
-    [(labels, value)] = found["Listed"]
-    assert (labels["Place"], value) == ("here", 3)
+    wait_until(lambda: [value for _, value in samples(server, "?name[]=Listed").get("Listed", [])] == [3])
+    [(labels, _)] = samples(server, "?name[]=Listed")["Listed"]
+    assert labels["Place"] == "here"
     assert server.inference.post("/predictions/lab", content=b"unlisted").text == "missed"
 
 
 def test_some_of_them(server: Server) -> None:
+    assert server.inference.post("/predictions/lab", content=b"x").status_code == 200
     found = samples(server, "?name[]=Requests2XX&name[]=MemoryUsed")
     assert found.keys() == {"Requests2XX", "MemoryUsed"}
     assert server.metrics.get("/nosuch").json()["type"] == "ResourceNotFoundException"
