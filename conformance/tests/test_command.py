@@ -243,7 +243,6 @@ def test_server_without_models(tmp_path: Path, capfd: pytest.CaptureFixture[str]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # hundreds of cases, as one test
 def test_two_models_are_enough(run_suite: RunSuite, tmp_path: Path) -> None:
     """A server whose owner names an identity and an add_sub of their own: core runs, and nothing fails."""
     profile = tmp_path / "profile.toml"

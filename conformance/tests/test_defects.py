@@ -44,7 +44,6 @@ def cases_by_clause() -> dict[str, tuple[str, ...]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # hundreds of cases, as one test
 def test_server_without_defects(run_suite: RunSuite) -> None:
     """Everything passes, and everything is covered that a client can see."""
     with serve() as server:

@@ -38,7 +38,6 @@ def _run(command: str, place: Path, environment: dict[str, str]) -> subprocess.C
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # it builds and installs the suite, and starts it twice
 def test_three_commands(tmp_path: Path) -> None:
     install, models, run = _commands()
     ignored = shutil.ignore_patterns(".venv*", "build", "*.egg-info", "__pycache__", "tests")

@@ -16,7 +16,7 @@ from kserve_v2_conformance.tensors import Tensor, array
 
 UNKNOWN_MODEL = "no_such_model"
 UNKNOWN_VERSION = "987654"
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 
 
 def both(*clauses: str) -> pytest.MarkDecorator:

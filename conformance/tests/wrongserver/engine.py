@@ -256,7 +256,7 @@ class Engine(Repository, Regions, Settings):
             key = "all"
         if "sequences-race" in self.defects:
             self.sequence_at_work = key
-            time.sleep(0.05)
+            time.sleep(0.2)
             key = self.sequence_at_work
         return key
 
