@@ -1,16 +1,18 @@
 """All RPCs of a server, and those of `inference.GRPCInferenceService` as a table."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError, UnsupportedError
 from kserve_v2.inference import InferenceService
-from kserve_v2.messages import IndexEntry, ModelMetadata, TensorMetadata
+from kserve_v2.messages import IndexEntry, TensorMetadata
 from kserve_v2.repository.lifecycle.load_request import LoadRequest
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.repository.models.shown import shown_statistics
 from kserve_v2.repository.uploads.names import PREFIX, shown
-from kserve_v2.rpc.calls import Context, Direct, Rpc, Streaming
+from kserve_v2.rpc.calls import Direct, Rpc, Streaming
 from kserve_v2.rpc.health import SERVICE_NAME as HEALTH
 from kserve_v2.rpc.health import health_rpcs
 from kserve_v2.rpc.infer import ModelInfer
@@ -18,10 +20,11 @@ from kserve_v2.rpc.reflection import reflection_rpcs
 from kserve_v2.rpc.settings import settings_rpcs
 from kserve_v2.rpc.shared_memory import shared_memory_rpcs
 from kserve_v2.rpc.stream import ModelStreamInfer
-from kserve_v2.rpc.typed import unary
+from kserve_v2.rpc.typed import SERVICE_NAME, inference_rpc
 from kserve_v2.scheduling.slices import mapped
 
-SERVICE_NAME = "inference.GRPCInferenceService"
+Fields = Mapping[str, Any]
+"""Of an answer: see `typed.inference_rpc`."""
 
 MODEL_INFER = f"/{SERVICE_NAME}/ModelInfer"
 """The path of the RPC that nearly all calls are of."""
@@ -41,84 +44,76 @@ class InferenceServicer:
 
     def rpcs(self) -> tuple[Rpc, ...]:
         """All of the service."""
-        path = f"/{SERVICE_NAME}/"
         infer = ModelInfer(self._service)
         return (
             Direct(MODEL_INFER, infer.start, infer.recall),
-            Streaming(f"{path}ModelStreamInfer", ModelStreamInfer(self._service).answer),
-            unary(f"{path}ServerLive", pb.ServerLiveRequest, self.server_live),
-            unary(f"{path}ServerReady", pb.ServerReadyRequest, self.server_ready),
-            unary(f"{path}ModelReady", pb.ModelReadyRequest, self.model_ready),
-            unary(f"{path}ServerMetadata", pb.ServerMetadataRequest, self.server_metadata),
-            unary(f"{path}ModelMetadata", pb.ModelMetadataRequest, self.model_metadata),
-            unary(f"{path}ModelConfig", pb.ModelConfigRequest, self.model_config),
-            unary(f"{path}ModelStatistics", pb.ModelStatisticsRequest, self.model_statistics),
-            unary(f"{path}RepositoryIndex", pb.RepositoryIndexRequest, self.repository_index),
-            unary(f"{path}RepositoryModelLoad", pb.RepositoryModelLoadRequest, self.repository_model_load),
-            unary(
-                f"{path}RepositoryModelUnload", pb.RepositoryModelUnloadRequest, self.repository_model_unload
-            ),
-            *settings_rpcs(self._service, path),
-            *shared_memory_rpcs(self._service, path),
+            Streaming(f"/{SERVICE_NAME}/ModelStreamInfer", ModelStreamInfer(self._service).answer),
+            inference_rpc("ServerLive", self.server_live),
+            inference_rpc("ServerReady", self.server_ready),
+            inference_rpc("ModelReady", self.model_ready),
+            inference_rpc("ServerMetadata", self.server_metadata),
+            inference_rpc("ModelMetadata", self.model_metadata),
+            inference_rpc("ModelConfig", self.model_config),
+            inference_rpc("ModelStatistics", self.model_statistics),
+            inference_rpc("RepositoryIndex", self.repository_index),
+            inference_rpc("RepositoryModelLoad", self.repository_model_load),
+            inference_rpc("RepositoryModelUnload", self.repository_model_unload),
+            *settings_rpcs(self._service),
+            *shared_memory_rpcs(self._service),
         )
 
-    async def server_live(self, request: pb.ServerLiveRequest, context: Context) -> pb.ServerLiveResponse:
+    async def server_live(self, request: pb.ServerLiveRequest) -> Fields:
         """The process answers."""
-        return pb.ServerLiveResponse(live=True)
+        return {"live": True}
 
-    async def server_ready(self, request: pb.ServerReadyRequest, context: Context) -> pb.ServerReadyResponse:
+    async def server_ready(self, request: pb.ServerReadyRequest) -> Fields:
         """The server may get traffic."""
-        return pb.ServerReadyResponse(ready=self._service.ready())
+        return {"ready": self._service.ready()}
 
-    async def model_ready(self, request: pb.ModelReadyRequest, context: Context) -> pb.ModelReadyResponse:
+    async def model_ready(self, request: pb.ModelReadyRequest) -> Fields:
         """The model answers."""
-        ready = await self._service.model_says_ready(request.name, request.version)
-        return pb.ModelReadyResponse(ready=ready)
+        return {"ready": await self._service.model_says_ready(request.name, request.version)}
 
-    async def server_metadata(
-        self, request: pb.ServerMetadataRequest, context: Context
-    ) -> pb.ServerMetadataResponse:
+    async def server_metadata(self, request: pb.ServerMetadataRequest) -> Fields:
         """Name, version and extensions of the server."""
-        return pb.ServerMetadataResponse(**asdict(self._service.server_metadata()))
+        return asdict(self._service.server_metadata())
 
-    async def model_metadata(
-        self, request: pb.ModelMetadataRequest, context: Context
-    ) -> pb.ModelMetadataResponse:
+    async def model_metadata(self, request: pb.ModelMetadataRequest) -> Fields:
         """Inputs and outputs of a model."""
         service = self._service
         metadata = await service.loaded(lambda: service.model_metadata(request.name, request.version))
-        return _model_metadata_view(metadata)
+        return {
+            "name": metadata.name,
+            "versions": metadata.versions,
+            "platform": metadata.platform,
+            "inputs": [_tensor_view(tensor) for tensor in metadata.inputs],
+            "outputs": [_tensor_view(tensor) for tensor in metadata.outputs],
+            "properties": {f"label:{label}": version for label, version in metadata.labels.items()},
+        }
 
-    async def model_config(self, request: pb.ModelConfigRequest, context: Context) -> pb.ModelConfigResponse:
+    async def model_config(self, request: pb.ModelConfigRequest) -> Fields:
         """The complete configuration of a model."""
         service = self._service
-        config = await service.loaded(lambda: service.model_config(request.name, request.version))
-        return pb.ModelConfigResponse(config=config)
+        return {"config": await service.loaded(lambda: service.model_config(request.name, request.version))}
 
-    async def model_statistics(
-        self, request: pb.ModelStatisticsRequest, context: Context
-    ) -> pb.ModelStatisticsResponse:
+    async def model_statistics(self, request: pb.ModelStatisticsRequest) -> Fields:
         """Counters and durations of one model, or of all."""
         models = await self._service.counted(request.name, request.version)
         slices = mapped(_statistics_view, models)
-        return pb.ModelStatisticsResponse(model_stats=await self._service.slicer.finish(slices))
+        return {"model_stats": await self._service.slicer.finish(slices)}
 
-    async def repository_index(
-        self, request: pb.RepositoryIndexRequest, context: Context
-    ) -> pb.RepositoryIndexResponse:
+    async def repository_index(self, request: pb.RepositoryIndexRequest) -> Fields:
         """The models of the repository, whether loaded or not, and why not."""
         if request.repository_name:
             raise UnsupportedError("'repository_name' specification is not supported")
         entries = await self._service.index(ready_only=request.ready)
         slices = mapped(_index_view, entries)
-        return pb.RepositoryIndexResponse(models=await self._service.slicer.finish(slices))
+        return {"models": await self._service.slicer.finish(slices)}
 
-    async def repository_model_load(
-        self, request: pb.RepositoryModelLoadRequest, context: Context
-    ) -> pb.RepositoryModelLoadResponse:
+    async def repository_model_load(self, request: pb.RepositoryModelLoadRequest) -> Fields:
         """Load a model, or load it again if its files have changed. Answers when it is ready."""
         await self._service.load(_model_name(request), self._load_request(request))
-        return pb.RepositoryModelLoadResponse()
+        return {}
 
     def _load_request(self, request: pb.RepositoryModelLoadRequest) -> LoadRequest:
         config: str | None = None
@@ -140,9 +135,7 @@ class InferenceServicer:
                 config = parameter.string_param
         return LoadRequest(config, files)
 
-    async def repository_model_unload(
-        self, request: pb.RepositoryModelUnloadRequest, context: Context
-    ) -> pb.RepositoryModelUnloadResponse:
+    async def repository_model_unload(self, request: pb.RepositoryModelUnloadRequest) -> Fields:
         """Unload a model. Answers at once; requests that are under way are finished."""
         dependents = request.parameters.get("unload_dependents")
         if dependents is not None and dependents.WhichOneof("parameter_choice") != "bool_param":
@@ -152,7 +145,7 @@ class InferenceServicer:
         await self._service.unload(
             _model_name(request), dependents=dependents is not None and dependents.bool_param
         )
-        return pb.RepositoryModelUnloadResponse()
+        return {}
 
 
 def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloadRequest) -> str:
@@ -165,18 +158,6 @@ def _model_name(request: pb.RepositoryModelLoadRequest | pb.RepositoryModelUnloa
 
 
 # --- answers as protobuf messages --------------------------------------------------------------------------------
-
-
-def _model_metadata_view(metadata: ModelMetadata) -> pb.ModelMetadataResponse:
-    """Answer of ModelMetadata."""
-    return pb.ModelMetadataResponse(
-        name=metadata.name,
-        versions=metadata.versions,
-        platform=metadata.platform,
-        inputs=[_tensor_view(tensor) for tensor in metadata.inputs],
-        outputs=[_tensor_view(tensor) for tensor in metadata.outputs],
-        properties={f"label:{label}": version for label, version in metadata.labels.items()},
-    )
 
 
 def _tensor_view(tensor: TensorMetadata) -> pb.ModelMetadataResponse.TensorMetadata:

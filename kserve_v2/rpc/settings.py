@@ -7,15 +7,15 @@ from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.logs.settings import LogChanges, LogSettings, read_log_changes
-from kserve_v2.rpc.calls import Context, Rpc
-from kserve_v2.rpc.typed import unary
+from kserve_v2.rpc.calls import Rpc
+from kserve_v2.rpc.typed import inference_rpc
 from kserve_v2.tracing.settings import read_changes
 
 
-def settings_rpcs(service: InferenceService, path: str) -> tuple[Rpc, ...]:
-    """Both RPCs, below the path of their service. A request without settings only asks."""
+def settings_rpcs(service: InferenceService) -> tuple[Rpc, ...]:
+    """Both RPCs. A request without settings only asks."""
 
-    async def trace_setting(request: pb.TraceSettingRequest, context: Context) -> pb.TraceSettingResponse:
+    async def trace_setting(request: pb.TraceSettingRequest) -> dict[str, Any]:
         """Read or change the trace settings of the server or, with `model_name`, of a model."""
         if request.settings:
             # A setting without a value resets it.
@@ -23,32 +23,26 @@ def settings_rpcs(service: InferenceService, path: str) -> tuple[Rpc, ...]:
             shown = await service.update_trace_settings(request.model_name, read_changes(given))
         else:
             shown = service.trace_settings(request.model_name)
-        response = pb.TraceSettingResponse()
-        for name, value in shown.items():
-            response.settings[name].value.extend([value] if isinstance(value, str) else value)
-        return response
+        made = pb.TraceSettingResponse.SettingValue
+        values = {name: [value] if isinstance(value, str) else value for name, value in shown.items()}
+        return {"settings": {name: made(value=value) for name, value in values.items()}}
 
-    async def log_settings(request: pb.LogSettingsRequest, context: Context) -> pb.LogSettingsResponse:
+    async def log_settings(request: pb.LogSettingsRequest) -> dict[str, Any]:
         """Read or change the settings of the log."""
         changes = _log_changes(request.settings)
         return _log_view(await service.update_log_settings(changes) if changes else service.log_settings())
 
-    return (
-        unary(f"{path}TraceSetting", pb.TraceSettingRequest, trace_setting),
-        unary(f"{path}LogSettings", pb.LogSettingsRequest, log_settings),
-    )
+    return inference_rpc("TraceSetting", trace_setting), inference_rpc("LogSettings", log_settings)
 
 
 # The field that has a value of a type, and Triton's word for that.
 _FIELDS = {bool: ("bool_param", "boolean"), int: ("uint32_param", "int32"), str: ("string_param", "string")}
 
 
-def _log_view(settings: LogSettings) -> pb.LogSettingsResponse:
+def _log_view(settings: LogSettings) -> dict[str, Any]:
     made = pb.LogSettingsResponse.SettingValue
     shown = settings.shown().items()
-    return pb.LogSettingsResponse(
-        settings={name: made(**{_FIELDS[type(value)][0]: value}) for name, value in shown}
-    )
+    return {"settings": {name: made(**{_FIELDS[type(value)][0]: value}) for name, value in shown}}
 
 
 def _log_changes(given: Mapping[str, pb.LogSettingsRequest.SettingValue]) -> LogChanges:

@@ -4,18 +4,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from google.protobuf.message import Message
-
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.inference import InferenceService
 from kserve_v2.memory.regions import REGION, CudaRegions, RegionPart, SharedMemoryRegions
-from kserve_v2.rpc.calls import Context, Rpc
-from kserve_v2.rpc.typed import unary
+from kserve_v2.rpc.calls import Rpc
+from kserve_v2.rpc.typed import inference_rpc
 
 
-def shared_memory_rpcs(service: InferenceService, path: str) -> tuple[Rpc, ...]:
-    """The RPCs of both kinds of regions, below the path of their service."""
+def shared_memory_rpcs(service: InferenceService) -> tuple[Rpc, ...]:
+    """The RPCs of both kinds of regions."""
     system = service.shared_memory
     cuda = system.cuda
 
@@ -25,40 +23,31 @@ def shared_memory_rpcs(service: InferenceService, path: str) -> tuple[Rpc, ...]:
     def register_cuda(request: pb.CudaSharedMemoryRegisterRequest) -> None:
         cuda.register(request.name, request.raw_handle, request.device_id, request.byte_size)
 
-    return (
-        *_rpcs(path, "System", system, register_system),
-        *_rpcs(path, "Cuda", cuda, register_cuda),
-    )
+    return *_rpcs("System", system, register_system), *_rpcs("Cuda", cuda, register_cuda)
 
 
 def _rpcs(
-    path: str, kind: str, regions: SharedMemoryRegions | CudaRegions, register: Callable[[Any], None]
+    kind: str, regions: SharedMemoryRegions | CudaRegions, register_region: Callable[[Any], None]
 ) -> Iterator[Rpc]:
     """The RPCs of one kind. Their messages have the same fields, but for what a region is registered by."""
 
-    def status(request: Any) -> dict[str, Any]:
+    async def status(request: Any) -> dict[str, Any]:
         """One registered region, or all."""
         shown = getattr(pb, f"{kind}SharedMemoryStatusResponse").RegionStatus
         return {"regions": {each.name: shown(**asdict(each)) for each in regions.status(request.name)}}
 
-    def unregister(request: Any) -> None:
+    async def register(request: Any) -> dict[str, Any]:
+        register_region(request)
+        return {}
+
+    async def unregister(request: Any) -> dict[str, Any]:
         """Forget one region, or all."""
         regions.unregister(request.name)
+        return {}
 
-    prefix = f"{kind}SharedMemory"
-    yield _rpc(path, f"{prefix}Status", status)
-    yield _rpc(path, f"{prefix}Register", register)
-    yield _rpc(path, f"{prefix}Unregister", unregister)
-
-
-def _rpc(path: str, name: str, act: Callable[[Any], dict[str, Any] | None]) -> Rpc:
-    """`act` takes the request, and returns the fields of the answer, if that has any."""
-
-    async def answer(request: Any, _: Context) -> Message:
-        made: Message = getattr(pb, f"{name}Response")(**(act(request) or {}))
-        return made
-
-    return unary(f"{path}{name}", getattr(pb, f"{name}Request"), answer)
+    yield inference_rpc(f"{kind}SharedMemoryStatus", status)
+    yield inference_rpc(f"{kind}SharedMemoryRegister", register)
+    yield inference_rpc(f"{kind}SharedMemoryUnregister", unregister)
 
 
 def region_part(

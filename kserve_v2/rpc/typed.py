@@ -1,13 +1,14 @@
 """RPCs that are written in messages, as they are served: in bytes."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any
 
 from google.protobuf.message import Message
 
+from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import UnsupportedError, ordinary
 from kserve_v2.rpc.calls import Asked, Context, Direct, Parts, Serialized, Streaming
 from kserve_v2.rpc.received import check_fields
@@ -24,6 +25,22 @@ def unary(
         return _Made(partial(answer, parse(data, request_type), context))
 
     return Direct(path, start, keeps_message=True)
+
+
+SERVICE_NAME = "inference.GRPCInferenceService"
+
+
+def inference_rpc(name: str, act: Callable[[Any], Awaitable[Mapping[str, Any]]]) -> Direct:
+    """The RPC of that name of the inference protocol, whose messages are named after it. `act` takes the request, and
+    returns the fields of the answer.
+    """
+    response_type: Any = getattr(pb, f"{name}Response")
+
+    async def answer(request: Any, _: Context) -> Message:
+        made: Message = response_type(**await act(request))
+        return made
+
+    return unary(f"/{SERVICE_NAME}/{name}", getattr(pb, f"{name}Request"), answer)
 
 
 class _Made(Asked):

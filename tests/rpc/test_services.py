@@ -8,7 +8,8 @@ import pytest
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.rpc.calls import Streaming
-from kserve_v2.rpc.servicer import SERVICE_NAME, InferenceServicer
+from kserve_v2.rpc.servicer import InferenceServicer
+from kserve_v2.rpc.typed import SERVICE_NAME
 
 PRINTED = "import sys, kserve_v2.server; print('grpc' in sys.modules)"
 
