@@ -3,14 +3,14 @@
 RFC 9113; there is no push, and priorities are ignored.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Generic, Protocol
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
 
 from kserve_v2.http2 import frames
 from kserve_v2.http2.budget import Clock
 from kserve_v2.http2.control import ControlFrames
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode, StreamFaultError
-from kserve_v2.http2.fields import Field, Head
+from kserve_v2.http2.fields import Head, ReadHead
 from kserve_v2.http2.flow import ReceiveWindow
 from kserve_v2.http2.frames import Setting
 from kserve_v2.http2.headers import HeaderBlocks
@@ -25,21 +25,19 @@ from kserve_v2.http2.stream_table import StreamTable
 _VIEW_BYTES = 16 * 1024
 
 
-class Owner(Protocol[Head]):
+# `fields.Head`, for those who are only given one.
+Head_contra = TypeVar("Head_contra", contravariant=True)
+
+
+class Owner(Protocol[Head_contra]):
     """Who a connection works for."""
 
-    def read_head(
-        self, fields: Sequence[Field], nbytes: int, begun: Head | None = None, count: int = 0
-    ) -> Head:
-        """See `fields.ReadHead`."""
-        ...
-
-    def make_stream(self, stream_id: int, head: Head) -> Stream:
+    def make_stream(self, stream_id: int, head: Head_contra) -> Stream:
         """The stream for a request."""
         ...
 
     def respond(
-        self, stream_id: int, head: Head, data: bytes, start: int, end: int
+        self, stream_id: int, head: Head_contra, data: bytes, start: int, end: int
     ) -> Response | Stream | None:
         """A request that is there as a whole, with the body `data[start:end]`: its answer, if that can be given at once
         and `output.fits` it; the stream for it, if that has the body already; or None, and it is taken like any
@@ -67,7 +65,9 @@ class Owner(Protocol[Head]):
 class Connection(Generic[Head]):
     """The protocol's state. `receive` is for what comes; `output` has what is to be sent."""
 
-    def __init__(self, owner: Owner[Head], limits: Http2Limits, clock: Clock) -> None:
+    def __init__(
+        self, owner: Owner[Head], read_head: ReadHead[Head], limits: Http2Limits, clock: Clock
+    ) -> None:
         self.table = StreamTable(limits, clock, self._wake, owner.stream_closed)
         self.streams = self.table.open
         self.output = self.table.output
@@ -77,7 +77,7 @@ class Connection(Generic[Head]):
         self.corked = False
         self._owner = owner
         self._limits = limits
-        self._blocks = HeaderBlocks(owner.read_head, limits, self.table.budget)
+        self._blocks = HeaderBlocks(read_head, limits, self.table.budget)
         self._window = ReceiveWindow(limits.connection_window_bytes)
         # These complete the `reader.Sink`.
         control = ControlFrames(self.table, owner.ping_received, owner.ping_answered)

@@ -6,7 +6,7 @@ from typing import Any
 
 from kserve_v2.http2.connection import Connection, Owner
 from kserve_v2.http2.errors import ErrorCode
-from kserve_v2.http2.fields import Head
+from kserve_v2.http2.fields import Head, ReadHead
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Output
 from kserve_v2.http2.stream import STALLED_CHECKS
@@ -40,9 +40,11 @@ class Http2Protocol(asyncio.Protocol, Owner[Head]):
     `Owner` has it.
     """
 
-    def __init__(self, limits: Http2Limits, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, read_head: ReadHead[Head], limits: Http2Limits, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.loop = loop
-        self.connection: Connection[Head] = Connection(self, limits, loop.time)
+        self.connection: Connection[Head] = Connection(self, read_head, limits, loop.time)
         self.transport: asyncio.Transport
         self._limits = limits
         self._leaving = False

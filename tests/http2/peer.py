@@ -120,7 +120,7 @@ class Client:
         self.wakes = 0
         self._hold = hold
         self.connection: Connection[Sequence[Field]] = Connection(
-            self, limits or Http2Limits(), lambda: self.now_s
+            self, self.read_head, limits or Http2Limits(), lambda: self.now_s
         )
         if greet:
             self.connection.greet()

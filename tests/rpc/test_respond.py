@@ -41,7 +41,9 @@ def framed(message: bytes, compressed: int = 0) -> bytes:
 def respond(connection: GrpcConnection, data: bytes, method: str = "Recalled", **fields: str) -> Any:
     """What is done with a call that comes whole."""
     values = {":method": "POST", ":path": f"/test/{method}", "content-type": "application/grpc", **fields}
-    head = connection.read_head([(name.encode(), value.encode()) for name, value in values.items()], 0)
+    head = connection._server.heads.read(
+        [(name.encode(), value.encode()) for name, value in values.items()], 0
+    )
     return connection.respond(1, head, b"before" + data + b"behind", 6, 6 + len(data))
 
 

@@ -2,12 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 from kserve_v2.errors import ResourceExhaustedError
 from kserve_v2.http2.errors import ConnectionFaultError, ErrorCode
-from kserve_v2.http2.fields import Field
 from kserve_v2.http2.limits import Http2Limits
 from kserve_v2.http2.output import Response
 from kserve_v2.http2.protocol import Http2Protocol
@@ -53,7 +52,7 @@ class GrpcConnection(Http2Protocol[RequestHead]):
     """One connection."""
 
     def __init__(self, server: Server, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(server.limits, loop)
+        super().__init__(server.heads.read, server.limits, loop)
         self.on_lost: Callable[[], None] | None = None
         self.options = server.options
         self.slicer = server.slicer
@@ -80,11 +79,6 @@ class GrpcConnection(Http2Protocol[RequestHead]):
             raise self._inflight.refusal(0)
 
     # --- see `http2.connection.Owner` -----------------------------------------------------------------------------
-
-    def read_head(
-        self, fields: Sequence[Field], nbytes: int, begun: RequestHead | None = None, count: int = 0
-    ) -> RequestHead:
-        return self._server.heads.read(fields, nbytes, begun, count)
 
     def make_stream(self, stream_id: int, head: RequestHead) -> Stream:
         return CALLS[type(head.terms.rpc)](self, stream_id, head)
