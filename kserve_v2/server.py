@@ -40,7 +40,7 @@ from kserve_v2.net.event_loop import loop_factory
 from kserve_v2.net.http_server import HttpServer
 from kserve_v2.net.limits import HttpLimits
 from kserve_v2.net.listening import reachable, take_place
-from kserve_v2.net.tls import TlsError
+from kserve_v2.net.tls import TlsError, server_context
 from kserve_v2.net.unix_socket import unix_path
 from kserve_v2.packages import package_problem
 from kserve_v2.plugins import BackendRegistry
@@ -62,7 +62,7 @@ from kserve_v2.rest.cross_site import allow_origins
 from kserve_v2.rest.fast_lane import FastLane
 from kserve_v2.rest.metrics import MetricsApp
 from kserve_v2.rpc.asyncio_server import AsyncioServer
-from kserve_v2.rpc.server import GrpcServer, grpc_server
+from kserve_v2.rpc.servicer import all_rpcs
 from kserve_v2.scheduling.limiting.rate_limiter import RateLimiter
 from kserve_v2.scheduling.limiting.resources import Capacity
 from kserve_v2.scheduling.shared import Shared
@@ -140,7 +140,7 @@ class Server:
         self.progress = LoadProgress(self.terminal, animated=settings.log_format != "json")
         self._http: HttpServer | None = None
         self._metrics: HttpServer | None = None
-        self._grpc: GrpcServer | None = None
+        self._grpc: AsyncioServer | None = None
         self.urls: dict[str, str] = {}
 
     async def start(self) -> None:
@@ -166,7 +166,7 @@ class Server:
         shared: dict[Door, SharedServer] = {}
         if self._http is not None:
             shared[Door.REST] = self._http
-        if isinstance(self._grpc, AsyncioServer):
+        if self._grpc is not None:
             shared[Door.GRPC] = self._grpc
         accepted = await self._processes.share(shared)
         for server in (self._http, self._grpc, self._metrics, self._torchserve):
@@ -204,8 +204,11 @@ class Server:
             scheme = "https" if settings.tls("http") else "http"
             self.urls["REST"] = _url(scheme, settings.http_address, place.port)
         if settings.allow_grpc:
-            self._grpc = grpc_server(
-                self.service, grpc_options(settings), settings.grpc_transport, settings.tls("grpc")
+            files = settings.tls("grpc")
+            tls = server_context(files, ()) if files else None
+            rpcs = all_rpcs(self.service)
+            self._grpc = AsyncioServer(
+                rpcs, grpc_options(settings), tls, self.service.inflight, self.service.slicer
             )
             port = self._grpc.bind(settings.grpc_address, settings.grpc_port)
             self.urls["gRPC"] = reachable(settings.grpc_address, port)

@@ -154,7 +154,7 @@ def launch(
         *(() if repository is None else ("--model-repository", str(repository))),
         "--http-port", "0", "--grpc-port", "0", "--metrics-port", "0", *flags,
     ]  # fmt: skip
-    if not any(re.match("--processes|--grpc-transport", flag) for flag in flags):
+    if not any(flag.startswith("--processes") for flag in flags):
         arguments += ["--processes", _processes]
     with log_path.open("w") as log:
         process = forked_servers.start(module, arguments, log, cwd)

@@ -26,24 +26,6 @@ class TlsFiles:
     client_roots: Path | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PemFiles:
-    """The contents of TlsFiles."""
-
-    certificate: bytes
-    key: bytes
-    client_roots: bytes | None
-
-
-def read_pem(files: TlsFiles) -> PemFiles:
-    """The files as bytes, for libraries that bring a TLS of their own. Raises TlsError as `server_context` does."""
-    server_context(files, ())
-    roots = files.client_roots
-    return PemFiles(
-        files.certificate.read_bytes(), files.key.read_bytes(), roots.read_bytes() if roots else None
-    )
-
-
 def server_context(files: TlsFiles, alpn: Sequence[str]) -> ssl.SSLContext:
     """A context for connections from clients, TLS 1.2 or newer.
 

@@ -14,7 +14,7 @@ def process_count(settings: Settings) -> int:
     """How many there are to be, the home among them. Raises StartupError where there can be no more than one."""
     possible = sys.platform != "win32"
     if settings.processes == AUTO:
-        return chosen(cpu_budget()) if possible and settings.grpc_transport == "asyncio" else 1
+        return chosen(cpu_budget()) if possible else 1
     count = int(settings.processes)
     if count > 1 and not possible:
         raise StartupError(

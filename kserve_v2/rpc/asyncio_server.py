@@ -28,7 +28,7 @@ _WINDOWS = 16
 
 
 class AsyncioServer:
-    """A `server.GrpcServer`. Made, started and stopped on one event loop."""
+    """A server of all RPCs. Made, started and stopped on one event loop."""
 
     def __init__(
         self,
@@ -65,11 +65,14 @@ class AsyncioServer:
         self._closed = asyncio.Event()
 
     def bind(self, address: str, port: int) -> int:
+        """Bind before `start`; returns the port, which is chosen for 0, or 0 for a Unix socket. Raises OSError where
+        that is not possible.
+        """
         self.place = take_place(address, port, self.options.max_stall_s)
         return self.place.port
 
     async def start(self, *, listen: bool = True) -> None:
-        """See `GrpcServer`. `listen`: False if somebody else does."""
+        """Accept connections. `listen`: False if somebody else does."""
         if not listen:
             return
         loop = asyncio.get_running_loop()
@@ -93,6 +96,7 @@ class AsyncioServer:
         self._closed.set()
 
     async def stop(self, grace_seconds: float) -> None:
+        """Refuse new calls, give those under way `grace_seconds` to finish, then cancel them."""
         for server in self._servers:
             server.close()
         if self.place is not None:

@@ -1,5 +1,5 @@
-"""RPCs as data: what a server answers, free of any transport. `grpcio` and `transport` are two that serve them; `typed`
-makes some whose requests and answers are messages, and no bytes.
+"""RPCs as data: what a server answers, free of any transport. `typed` makes some whose requests and answers are
+messages, and no bytes.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence

@@ -1,4 +1,4 @@
-"""The settings of a gRPC server's connections, whatever the transport."""
+"""The settings of a gRPC server's connections."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ class GrpcOptions:
 
     `max_request_bytes`: the largest message that is accepted; answers may have any size. The `max_connection_age` times
     are unlimited where they are 0. `max_stall_s`: seconds that a client may let pass without sending the rest of a
-    message, or without reading more of an answer; grpcio knows no such limit.
+    message, or without reading more of an answer.
     """
 
     max_request_bytes: int

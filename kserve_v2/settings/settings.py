@@ -297,12 +297,6 @@ class Settings:
         "Address to listen on; 0.0.0.0 for all of them. unix:PATH for a Unix socket, as clients of gRPC name it, too.",
     )
     grpc_port: int = _option(8001, options.PORT, GRPC, "Port to listen on; 0 for any free one.")
-    grpc_transport: str = _option(
-        "asyncio",
-        options.choice(("asyncio", "grpcio")),
-        GRPC,
-        "asyncio: the server's own. grpcio: the library's, which takes several times the CPU time per call.",
-    )
     grpc_keepalive_time: int = _option(
         7_200_000,
         options.whole_number(1),
@@ -583,11 +577,6 @@ class Settings:
             raise SettingsError(f"--trace-config: {problem}")
         if problem := self.cache_config.problem():
             raise SettingsError(f"--cache-config: {problem}")
-        if self.processes not in (1, options.AUTO) and self.grpc_transport != "asyncio":
-            raise SettingsError(
-                f"--processes: works only with --grpc-transport=asyncio, got {self.grpc_transport}: its connections "
-                "cannot be handed to another process"
-            )
         if not (self.allow_http or self.allow_grpc):
             raise SettingsError(
                 "--allow-http and --allow-grpc are both false: at least one of them must be true"

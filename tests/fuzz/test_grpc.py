@@ -5,7 +5,6 @@ The inputs in `corpus/grpc` are sent first: serialized messages, in files that a
 
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import grpc
 import pytest
@@ -14,12 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from tests.conftest import RunningServer, StartServer
+from tests.conftest import RunningServer
 from tests.fuzz.conftest import FUZZ
 from tests.fuzz.mutations import damaged_bytes, damaged_messages
-from tests.fuzz.target import connect, corpus, throw
+from tests.fuzz.target import corpus, throw
 from tests.integration.grpc_requests import SERVICE, STATUS, Channel, request_of, tensor
-from tests.integration.support import wait_until
 
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 STREAM = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -226,30 +224,3 @@ def test_a_path_that_is_no_text(server: RunningServer) -> None:
         for _ in range(3):
             throw(server.grpc, PREFACE + HEADERS.replace(path, path[:-1] + b"\xff"))
             assert live(pb.ServerLiveRequest(), timeout=60).live
-
-
-@pytest.mark.slow
-def test_a_path_that_is_no_text_over_grpcio(start_server: StartServer, repository: Path) -> None:
-    """It ends grpcio's own server: a new one takes its place. A call in between is lost, and may be asked again."""
-    server = start_server(repository, "--grpc-transport=grpcio")
-    path = INFER.encode()
-    for times in range(1, 4):
-        with connect(server.grpc) as connection:
-            connection.sendall(PREFACE + HEADERS.replace(path, path[:-1] + b"\xff"))
-            wait_until(lambda times=times: server.log.count("grpcio has stopped") == times, _PATIENCE_S)
-        wait_until(lambda: answers(server), _PATIENCE_S)
-
-
-# How long something that happens at once may take on a machine that is busy with something else.
-_PATIENCE_S = 60.0
-
-
-def answers(server: RunningServer) -> bool:
-    """Whether a call is answered."""
-    with Channel(server) as channel:
-        live = channel.method("ServerLive", pb.ServerLiveResponse)
-        try:
-            return bool(live(pb.ServerLiveRequest(), timeout=_PATIENCE_S, wait_for_ready=True).live)
-        except grpc.RpcError as error:
-            assert error.code() in (STATUS.CANCELLED, STATUS.UNAVAILABLE)
-            return False

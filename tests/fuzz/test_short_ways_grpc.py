@@ -132,7 +132,7 @@ def short(start_server: StartServer, repository: Path) -> Iterator[Player]:
 
 @pytest.fixture(scope="module")
 def full(start_server: StartServer, repository: Path) -> Iterator[Player]:
-    player = Player(start_server(repository, "--grpc-transport=grpcio", "--log-access=true"))
+    player = Player(start_server(repository, "--log-access=true"))
     yield player
     player.close()
 

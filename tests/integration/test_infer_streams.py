@@ -34,18 +34,17 @@ class Model:
 """
 
 
-@pytest.fixture(scope="module", params=["asyncio", "grpcio"])
+@pytest.fixture(scope="module")
 def streamed(
-    request: pytest.FixtureRequest,
     start_server: StartServer,
     write_model: WriteModel,
     repository: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> RunningServer:
-    """A server with the usual models, and one of its own, on either transport."""
+    """A server with the usual models, and one of its own."""
     root = tmp_path_factory.mktemp("infer_streams")
     write_model(root, "in_place", IN_PLACE)
-    return start_server(repository, f"--model-repository={root}", f"--grpc-transport={request.param}")
+    return start_server(repository, f"--model-repository={root}")
 
 
 class Stream:

@@ -82,7 +82,7 @@ def models(write_model: WriteModel, tmp_path_factory: pytest.TempPathFactory) ->
 
 # Several processes share the budget out.
 FLAGS = (f"--max-inflight-bytes={LIMIT}", f"--http-max-input-size={MAX_INPUT}", "--processes=1")
-VARIANTS = {"usual": (), "asgi": ("--http-fast-lane=false",), "grpcio": ("--grpc-transport=grpcio",)}
+VARIANTS = {"usual": (), "asgi": ("--http-fast-lane=false",)}
 
 
 @pytest.fixture(scope="module")
@@ -278,10 +278,8 @@ WAYS: dict[str, tuple[str, Callable[[RunningServer, int], Ask]]] = {
         "usual",
         lambda server, port: GrpcAsk(server, message("held", port), compressed=True),
     ),
-    "grpcio": ("grpcio", lambda server, port: GrpcAsk(server, message("held", port))),
     "stream": ("usual", lambda server, port: StreamAsk(server, message("held", port))),
     "decoupled": ("usual", lambda server, port: StreamAsk(server, message("held_stream", port))),
-    "grpcio stream": ("grpcio", lambda server, port: StreamAsk(server, message("held", port))),
 }
 
 
@@ -447,13 +445,11 @@ def test_one_connection_with_many_large_calls(server: RunningServer) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("variant", ["usual", "grpcio"])
 @pytest.mark.parametrize("model", ["held", "held_stream"])
-def test_one_stream_waits_instead(servers: Callable[[str], RunningServer], variant: str, model: str) -> None:
+def test_one_stream_waits_instead(server: RunningServer, model: str) -> None:
     """More requests than there is room for, one after the other on one stream: it is read no further, and all are
     answered.
     """
-    server = servers(variant)
     settle(server)
     before, count = refused(server), 20
     with Gate() as gate, Channel(server) as channel:

@@ -41,7 +41,7 @@ class Model:
 """
 
 
-@pytest.fixture(scope="module", params=["usual", "asgi", "grpcio", "two processes"])
+@pytest.fixture(scope="module", params=["usual", "asgi", "two processes"])
 def server(
     request: pytest.FixtureRequest,
     start_server: StartServer,
@@ -55,7 +55,6 @@ def server(
     write_model(root, "numbers", identity("FP32", [-1]))
     flags = {
         "usual": "--processes=1", "asgi": "--http-fast-lane=false", "two processes": "--processes=2",
-        "grpcio": "--grpc-transport=grpcio",
     }  # fmt: skip
     server = start_server(root, flags[request.param])
     yield server

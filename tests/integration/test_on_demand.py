@@ -460,12 +460,11 @@ def test_waiting_ends_and_the_load_goes_on(
     assert server.stop() == 0
 
 
-@pytest.mark.parametrize("flags", [(), ("--grpc-transport=grpcio",)])
 def test_whoever_waits_is_told_that_the_server_exits(
-    start: Start, tmp_path: Path, write_model: Any, gate: Gate, later: Later, flags: tuple[str, ...]
+    start: Start, tmp_path: Path, write_model: Any, gate: Gate, later: Later
 ) -> None:
     write_model(tmp_path, "slow", SLOW_TO_LOAD.format(port=gate.port, number=1))
-    server = start(ON_DEMAND, *flags)
+    server = start(ON_DEMAND)
     with Wire(server) as wire, Channel(server) as channel:
         call = later(partial(channel.infer_fails, grpc_request("slow")))
         wire.send_infer("slow", ASK)

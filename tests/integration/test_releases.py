@@ -694,7 +694,7 @@ def test_an_ensemble_keeps_to_the_version_that_gets_most(explicit: ExplicitServe
 @pytest.mark.parametrize(
     "flags",
     [
-        ("--grpc-transport=grpcio", "--http-fast-lane=false"),
+        ("--http-fast-lane=false",),
         ("--trace-config=level=TIMESTAMPS", "--trace-config=rate=1", "--log-info=true"),
     ],
 )
@@ -708,7 +708,7 @@ def test_every_other_way_is_routed_alike(
         "split": {"shares": {"1": 50, "2": 50}, "sticky": {"header": "x-user-id"}},
     }
     (tmp_path / "m" / "release.json").write_text(json.dumps(release))
-    if "--grpc-transport=grpcio" not in flags:
+    if "--http-fast-lane=false" not in flags:
         flags = (*flags, f"--trace-config=triton,file={tmp_path / 'traces'}")
     server = start_server(tmp_path, *flags)
     with Channel(server) as channel, Wire(server) as wire:

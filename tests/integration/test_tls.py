@@ -70,9 +70,7 @@ def encrypted(
     flags = [f"--{port}-{name}={path}" for port in ("http", "grpc") for name, path in files.items()]
     return Encrypted(
         start_server(models, "--http-use-ssl", "--grpc-use-ssl", *flags),
-        start_server(
-            models, "--http-use-ssl-mutual", "--grpc-use-ssl-mutual", "--grpc-transport=grpcio", *flags
-        ),
+        start_server(models, "--http-use-ssl-mutual", "--grpc-use-ssl-mutual", *flags),
         authority,
         roots,
     )

@@ -30,12 +30,12 @@ def on_sockets(folder: Path, repository: Path, *flags: str) -> RunningServer:
     return launch(folder, repository, *addresses, *flags)
 
 
-@pytest.fixture(scope="module", params=["asyncio", "grpcio"])
+@pytest.fixture(scope="module")
 def served(
-    request: pytest.FixtureRequest, repository: Path, tmp_path_factory: pytest.TempPathFactory
+    repository: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[RunningServer, Path]]:
     folder = tmp_path_factory.mktemp("sockets")
-    server = on_sockets(folder, repository, f"--grpc-transport={request.param}", "--log-access")
+    server = on_sockets(folder, repository, "--log-access")
     yield server, folder
     assert server.stop() == 0
     assert list(folder.glob("*.sock*")) == []
@@ -86,14 +86,12 @@ def test_the_line_to_paste(served: tuple[RunningServer, Path]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["http", "grpc"])
 def test_a_path_in_use_is_said(
-    served: tuple[RunningServer, Path], repository: Path, tmp_path: Path, request: pytest.FixtureRequest
+    served: tuple[RunningServer, Path], repository: Path, tmp_path: Path, name: str
 ) -> None:
-    """Grpcio by itself would take it away from the server that has it."""
     server, folder = served
-    transport = request.node.callspec.params["served"]
-    name = "grpc" if transport == "grpcio" else "http"
-    flags = (f"--{name}-address=unix:{folder}/{name}.sock", f"--grpc-transport={transport}")
+    flags = (f"--{name}-address=unix:{folder}/{name}.sock",)
     with pytest.raises(
         AssertionError, match=rf"cannot listen on unix:.*{name}\.sock: Address already in use"
     ):
@@ -110,7 +108,7 @@ def test_after_a_server_that_was_killed(repository: Path, tmp_path: Path) -> Non
     killed.process.kill()
     killed.stop()
     assert (tmp_path / "http.sock").is_socket()
-    server = on_sockets(tmp_path, repository, "--grpc-transport=grpcio")
+    server = on_sockets(tmp_path, repository)
     with over(tmp_path / "http.sock") as client, triton.InferenceServerClient(server.grpc) as grpc_client:
         assert client.get("/v2/health/ready").status_code == 200
         assert grpc_client.is_server_ready()

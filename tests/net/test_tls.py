@@ -7,7 +7,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from kserve_v2.net.tls import TlsError, TlsFiles, read_pem, server_context
+from kserve_v2.net.tls import TlsError, TlsFiles, server_context
 
 GARBAGE = b"-----BEGIN CERTIFICATE-----\nbm8gY2VydGlmaWNhdGU=\n-----END CERTIFICATE-----\n"
 GARBAGE_KEY = GARBAGE.replace(b"CERTIFICATE", b"PRIVATE KEY")
@@ -102,15 +102,6 @@ def test_client_roots_make_a_certificate_of_the_client_necessary(
     handshake(server, client)
 
 
-def test_the_contents_for_other_libraries(files: TlsFiles, server_certificate: trustme.LeafCert) -> None:
-    pem = read_pem(files)
-    assert pem.certificate == server_certificate.cert_chain_pems[0].bytes()
-    assert pem.key == server_certificate.private_key_pem.bytes()
-    assert files.client_roots is not None
-    assert pem.client_roots == files.client_roots.read_bytes()
-    assert read_pem(TlsFiles(files.certificate, files.key)).client_roots is None
-
-
 @pytest.mark.parametrize(
     ("name", "contents", "message"),
     [
@@ -125,16 +116,15 @@ def test_the_contents_for_other_libraries(files: TlsFiles, server_certificate: t
         ("roots.pem", GARBAGE, "cannot use '{file}' to verify certificates of clients: "),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("use", [read_pem, lambda files: server_context(files, ())], ids=["pem", "context"])
-def test_a_file_that_cannot_be_used(  # type: ignore[no-untyped-def]
-    files: TlsFiles, tmp_path: Path, name: str, contents: bytes | None, message: str, use
+def test_a_file_that_cannot_be_used(
+    files: TlsFiles, tmp_path: Path, name: str, contents: bytes | None, message: str
 ) -> None:
     file = tmp_path / name
     file.unlink()
     if contents is not None:
         file.write_bytes(contents)
     with pytest.raises(TlsError) as caught:
-        use(files)
+        server_context(files, ())
     assert str(caught.value).startswith(message.format(file=file, folder=tmp_path))
 
 

@@ -1,4 +1,4 @@
-"""A gRPC server of a few plain methods, on either transport, in a thread of this process."""
+"""A gRPC server of a few plain methods, in a thread of this process."""
 
 import asyncio
 import queue
@@ -23,7 +23,6 @@ from kserve_v2.rpc.calls import (
     Rpc,
     Serialized,
 )
-from kserve_v2.rpc.grpcio_server import GrpcioServer
 from kserve_v2.rpc.options import GrpcOptions
 from kserve_v2.rpc.typed import server_streaming, streaming, unary
 from tests.processes.ends import forwarded
@@ -208,7 +207,7 @@ class Served:
 
     address: str
     methods: Methods
-    server: AsyncioServer | GrpcioServer
+    server: AsyncioServer
     loop: asyncio.AbstractEventLoop
     stopping: asyncio.Event
 
@@ -237,7 +236,7 @@ def serving(
 
     async def serve_rpcs(rpcs: Sequence[Rpc]) -> None:
         stopping = asyncio.Event()
-        server = GrpcioServer(rpcs, made) if transport == "grpcio" else AsyncioServer(rpcs, made, tls)
+        server = AsyncioServer(rpcs, made, tls)
         port = server.bind("127.0.0.1", 0)
         await server.start()
         ready.put(Served(f"127.0.0.1:{port}", methods, server, asyncio.get_running_loop(), stopping))

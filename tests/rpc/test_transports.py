@@ -1,4 +1,4 @@
-"""Calls of grpcio's client to a server of plain methods, on both transports."""
+"""Calls of grpcio's client to a server of plain methods: its own, and those of another process."""
 
 import asyncio
 import queue
@@ -13,17 +13,16 @@ from google.protobuf.wrappers_pb2 import BytesValue, Int64Value, StringValue
 
 from kserve_v2.errors import ErrorCode
 from kserve_v2.rpc.asyncio_server import AsyncioServer
-from kserve_v2.rpc.grpcio_server import GrpcioServer
 from kserve_v2.rpc.options import GrpcOptions
 from tests.rpc.serving import MAX_REQUEST_BYTES, Served, serving
 
 STATUS = grpc.StatusCode
-TRANSPORTS = ("asyncio", "forwarded", "grpcio")
+TRANSPORTS = ("asyncio", "forwarded")
 
 
 @pytest.fixture(scope="module", params=TRANSPORTS)
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
-    """A server on each transport."""
+    """A server of each kind."""
     with serving(request.param) as running:
         yield running
 
@@ -356,10 +355,9 @@ def test_a_server_that_stops_gives_up_what_takes_too_long(transport: str) -> Non
         assert served.methods.given_up.get(timeout=60) == "Hang"
 
 
-@pytest.mark.parametrize("make", [AsyncioServer, GrpcioServer])
-def test_a_port_in_use(make: Any) -> None:
+def test_a_port_in_use() -> None:
     async def bind(port: int) -> None:
-        make((), GrpcOptions(max_request_bytes=1)).bind("127.0.0.1", port)
+        AsyncioServer((), GrpcOptions(max_request_bytes=1)).bind("127.0.0.1", port)
 
     with (
         socket.create_server(("127.0.0.1", 0)) as taken,

@@ -606,12 +606,6 @@ def test_what_is_no_number_of_processes(text: str) -> None:
         settings("--processes", text)
 
 
-def test_connections_of_grpcio_cannot_be_shared() -> None:
-    with pytest.raises(SettingsError, match="--processes: works only with --grpc-transport=asyncio"):
-        settings("--processes", "2", "--grpc-transport", "grpcio")
-    assert settings("--processes", "auto", "--grpc-transport", "grpcio").processes == "auto"
-
-
 @pytest.mark.parametrize(
     ("text", "size"), [("0", 0), ("67108864", 64 << 20), ("64M", 64 << 20), ("2g", 2 << 30), ("1KiB", 1024)]
 )

@@ -1,6 +1,6 @@
 """Sends mixed requests over both protocols to one server, and checks that nothing is lost and nothing is left.
 
-    python -m tests.soak --requests 1000000 --clients 32 --seed 1 -- --grpc-transport=grpcio
+    python -m tests.soak --requests 1000000 --clients 32 --seed 1 -- --processes=2
 
 Everything behind `--` goes to the server. The exit status is 0 if every request had its outcome and its right answer, and
 the server holds no more descriptors, threads, tasks and memory than after the warm-up.

@@ -18,10 +18,10 @@ def _serve(tmp_path_factory: pytest.TempPathFactory, name: str, *flags: str) -> 
     assert server.stop() == 0 or TARGET_IS_TRITON
 
 
-# What the wire carries does not depend on who reads it: each protocol has two front ends.
+# What the wire carries does not depend on who reads it: REST has two front ends.
 _FRONT_ENDS = {
-    "own": ["--http-fast-lane=true", "--grpc-transport=asyncio"],
-    "library": ["--http-fast-lane=false", "--grpc-transport=grpcio"],
+    "own": ["--http-fast-lane=true"],
+    "library": ["--http-fast-lane=false"],
 }
 
 
