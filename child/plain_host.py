@@ -20,7 +20,6 @@ _KINDS = {
     "UNKNOWN": "UnknownError",
     "UNSUPPORTED": "UnsupportedError",
 }
-_CODES = {kind: code for code, kind in _KINDS.items()}
 
 
 class PlainHost:
@@ -52,4 +51,4 @@ class PlainHost:
 
     def error(self, told: Json) -> ModelError:
         """The error that another model has failed with, or the server itself."""
-        return ModelError(told["text"], _CODES.get(told["kind"], "INTERNAL"))
+        return ModelError(told["text"], told.get("code", "INTERNAL"))

@@ -253,7 +253,7 @@ def _told(error: Exception) -> Json:
     if known is None:
         logger.error("what a model has asked for has failed", exc_info=error)
         known = InternalError(describe(error))
-    return {"kind": type(known).__name__, "text": known.message}
+    return {"kind": type(known).__name__, "code": known.code.name, "text": known.message}
 
 
 def _no_server() -> InternalError:
