@@ -15,8 +15,11 @@ MAX_ID_CHARACTERS = 64 * 1024
 """Of a request's id."""
 
 MAX_MEMBERS = 16 * 1024
-"""Of a large request: objects and their members in JSON, beside base64; inputs, outputs, parameters, raw contents, and
-what these have, in messages.
+"""Of a large request in JSON: objects and their members, beside base64."""
+
+MAX_FIELDS = 8 * 1024
+"""Of a large message: inputs, outputs, parameters, raw contents, and what these have. To count them takes as long as to
+parse a few more.
 """
 
 
@@ -41,10 +44,10 @@ def check_parameters(count: int) -> None:
         )
 
 
-def too_many_members(what: str) -> InvalidArgumentError:
-    """The error for a request with more of `what` than MAX_MEMBERS."""
+def too_many(most: int, what: str) -> InvalidArgumentError:
+    """The error for a request with more than the `most` of something that are supported."""
     return InvalidArgumentError(
-        f"the request has more than {MAX_MEMBERS} {what}, which are as many as are supported"
+        f"the request has more than {most} {what}, which are as many as are supported"
     )
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from kserve_v2.net.limits import MAX_MEMBERS, too_many_members
+from kserve_v2.net.limits import MAX_MEMBERS, too_many
 from kserve_v2.rest.json_values import B64
 from kserve_v2.scheduling.slices import SLICE_BYTES, Slices
 
@@ -25,7 +25,7 @@ def check_structure(text: bytes | bytearray | memoryview) -> Slices[None]:
         bare = b"".join(parts[::2])
         found += bare.count(b"{") + bare.count(b":") - 2 * piece.count(_B64)
         if found > MAX_MEMBERS:
-            raise too_many_members("objects and members in its JSON")
+            raise too_many(MAX_MEMBERS, "objects and members in its JSON")
         in_text = len(parts) > 1 and not parts[-2]
         # An escape may have been cut in two.
         at += SLICE_BYTES - (in_text and parts[-1] == b"\\")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.memory.large_texts import LargeTexts
-from kserve_v2.net.limits import MAX_ID_CHARACTERS, MAX_MEMBERS, id_too_long, too_many_members
+from kserve_v2.net.limits import MAX_FIELDS, MAX_ID_CHARACTERS, id_too_long, too_many
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.status import parse
@@ -72,8 +72,8 @@ def check_fields(data: Serialized, tensors: Sequence[int] = ()) -> None:
         message = left.pop()
         for field, start, end in wire.fields(message):
             count += 1
-            if count > MAX_MEMBERS:
-                raise too_many_members("fields in its message")
+            if count > MAX_FIELDS:
+                raise too_many(MAX_FIELDS, "fields in its message")
             if tensors and message is data:
                 if field in tensors and end - start > _FEW_FIELDS_BYTES:
                     left.append(memoryview(data)[start:end])

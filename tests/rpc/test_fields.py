@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 from kserve_v2._generated import grpc_service_pb2 as pb
 from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.memory.regions import SharedMemoryRegions
-from kserve_v2.net.limits import MAX_ID_CHARACTERS, MAX_MEMBERS, MAX_PARAMETERS
+from kserve_v2.net.limits import MAX_FIELDS, MAX_ID_CHARACTERS, MAX_PARAMETERS
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.codec import decode_request
 from kserve_v2.rpc.received import receive
 
 Message = pb.ModelInferRequest
 ONE = pb.InferParameter(int64_param=1)
-MANY = dict.fromkeys(map(str, range(MAX_MEMBERS + 1)), ONE)
+MANY = dict.fromkeys(map(str, range(MAX_FIELDS + 1)), ONE)
 
 
 @settings(deadline=None)
@@ -50,22 +50,22 @@ def test_fields_of_every_wire_type_are_found(wanted: list[tuple[int, int, int | 
     "message",
     [
         Message(parameters=MANY),
-        Message(inputs=[Message.InferInputTensor(name="X")] * (MAX_MEMBERS + 1)),
+        Message(inputs=[Message.InferInputTensor(name="X" * 16)] * (MAX_FIELDS + 1)),
         Message(inputs=[Message.InferInputTensor(name="X", parameters=MANY)]),
         Message(outputs=[Message.InferRequestedOutputTensor(name="Y", parameters=MANY)]),
-        Message(raw_input_contents=[b"1234"] * (MAX_MEMBERS + 1)),
+        Message(raw_input_contents=[bytes(16)] * (MAX_FIELDS + 1)),
     ],
 )
 def test_a_message_of_very_many_fields_is_refused(message: pb.ModelInferRequest) -> None:
-    with pytest.raises(InvalidArgumentError, match=f"more than {MAX_MEMBERS} fields"):
+    with pytest.raises(InvalidArgumentError, match=f"more than {MAX_FIELDS} fields"):
         receive(message.SerializeToString())
 
 
 def test_elements_of_typed_contents_are_no_such_fields() -> None:
-    tensor = Message.InferInputTensor(name="X", datatype="BYTES", shape=[2 * MAX_MEMBERS])
-    tensor.contents.bytes_contents.extend([b"word"] * (2 * MAX_MEMBERS))
+    tensor = Message.InferInputTensor(name="X", datatype="BYTES", shape=[2 * MAX_FIELDS])
+    tensor.contents.bytes_contents.extend([b"word"] * (2 * MAX_FIELDS))
     data = Message(inputs=[tensor]).SerializeToString()
-    assert len(receive(data).message.inputs[0].contents.bytes_contents) == 2 * MAX_MEMBERS
+    assert len(receive(data).message.inputs[0].contents.bytes_contents) == 2 * MAX_FIELDS
 
 
 @pytest.mark.parametrize("extra", [0, 1])
