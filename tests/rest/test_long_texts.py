@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.rest.broken_json import or_error
 from kserve_v2.rest.codec import decode_request
 from kserve_v2.rest.generate_codec import members
@@ -42,7 +43,7 @@ SIGNATURES = [
 
 
 def infer(text: bytes, document: Any, signature: ModelSignature) -> Any:
-    return shown(decode_request(text, None, signature, "", None, document)[0])  # type: ignore[arg-type]
+    return shown(decode_request(text, None, signature, "", SharedMemoryRegions(enabled=False), document)[0])
 
 
 READERS = [
