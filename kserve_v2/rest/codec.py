@@ -33,7 +33,7 @@ from kserve_v2.rest.json_tensor import (
     with_literals,
 )
 from kserve_v2.rest.json_text import leading_object_bytes, parse_json
-from kserve_v2.rest.large_json import BASE64_TEXTS, TEXTS, Gaps, shown
+from kserve_v2.rest.large_json import BASE64_TEXTS, TEXTS, Gaps, is_large, shown, shown_at_once
 from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.raw_request import decode_raw_request
@@ -350,12 +350,16 @@ def encode_response(
             if output_format.base64:
                 check_bytes(array, name)
                 entry["parameters"], as_json = {CONTENT_TYPE: BASE64}, BASE64_TEXTS
-            elif datatype in (FP16, BF16):
+            elif datatype is FP16 or datatype is BF16:
                 raise InvalidArgumentError(
                     f"sending {datatype.name} data via JSON is not supported. "
                     f"Please use the binary data format for output '{name}'"
                 )
-            entry["data"] = yield from shown(array.reshape(-1), name, gaps, as_json)
+            flat = array.reshape(-1)
+            large = is_large(flat)
+            entry["data"] = (
+                (yield from shown(flat, name, gaps, as_json)) if large else shown_at_once(flat, name, as_json)
+            )
         if name in said:
             entry["parameters"] = said[name] | entry.get("parameters", {})
         entries.append(entry)

@@ -185,6 +185,11 @@ def shown(array: Array, name: str, gaps: "Gaps", as_json: InJson = TEXTS_OR_BASE
     """What stands in a document for an output, or a part of one, in lists in lists. Raises as `written`."""
     if is_large(array):
         return gaps.gap((yield from written(array, name, as_json)))
+    return shown_at_once(array, name, as_json)
+
+
+def shown_at_once(array: Array, name: str, as_json: InJson) -> Any:
+    """What `shown` returns for an array that is not large. To make a generator takes longer than a few numbers do."""
     try:
         lists = as_lists(array, as_json.element)
     except UnicodeDecodeError:
