@@ -27,7 +27,7 @@ LAYERS = (
     "front_ends | startup",
     "ui | torchserve_api | v1",
     "rest | rpc",
-    "inference | checking | deflate | forms | known_answers",
+    "inference | checking | deflate | forms | json_data | known_answers",
     "repository",
     "scheduling | packages | plugins | handlers",
     "isolation",

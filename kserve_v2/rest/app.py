@@ -16,6 +16,7 @@ from kserve_v2.config import config_to_dict
 from kserve_v2.config.release import check_members_once, is_label
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import InferenceService
+from kserve_v2.json_data.text import parse_object
 from kserve_v2.repository.models.shown import shown_statistics
 from kserve_v2.rest.body import BodyReader
 from kserve_v2.rest.cross_site import OwnPagesOnly
@@ -23,7 +24,6 @@ from kserve_v2.rest.endpoint import ModelEndpoint, Operation, Operations
 from kserve_v2.rest.errors import error_body, error_response, known
 from kserve_v2.rest.generate import Generate, GenerateStream
 from kserve_v2.rest.infer import Infer, InferStream, unless_verbatim
-from kserve_v2.rest.json_text import parse_object
 from kserve_v2.rest.load_body import load_request, parse_load
 from kserve_v2.rest.members import optional
 from kserve_v2.rest.model_descriptions import described_models, with_models

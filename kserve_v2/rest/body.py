@@ -6,9 +6,9 @@ from typing import Any
 from starlette.types import Receive
 
 from kserve_v2.errors import RequestCancelledError, ResourceExhaustedError
+from kserve_v2.json_data.structure import check_structure
+from kserve_v2.json_data.text import parse_object
 from kserve_v2.memory.inflight import COUNTED_BYTES, InflightBytes, Share
-from kserve_v2.rest.json_text import parse_object
-from kserve_v2.rest.structure import check_structure
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slicer, Slices
 
 
@@ -59,8 +59,8 @@ class BodyReader:
         parse: Callable[[bytes | bytearray, Room], Slices[Any]] | None = None,
     ) -> dict[str, Any]:
         """A body that is a JSON object. One that is empty has no members, if it `may_be_empty`. `parse`: reads a large
-        one in slices, as far as there is room; see `json_text.parsed`. Raises as `read`, and InvalidArgumentError for
-        any other body.
+        one in slices, as far as there is room; see `json_data.text.parsed`. Raises as `read`, and InvalidArgumentError
+        for any other body.
         """
         body = await self.read(receive)
         document = None

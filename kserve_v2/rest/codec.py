@@ -13,27 +13,27 @@ from typing import Any, NamedTuple
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.memory.large_texts import LargeTexts, written_raw
-from kserve_v2.memory.large_texts import is_large as has_many_texts
-from kserve_v2.memory.regions import PARAMETERS, REGION, RegionPart, SharedMemoryRegions
-from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.net.answer_text import Parts
-from kserve_v2.net.limits import check_dimensions, check_id
-from kserve_v2.rest.base64_tensor import (
+from kserve_v2.json_data.base64_texts import (
     BASE64,
     CONTENT_TYPE,
     check_bytes,
     decode_base64_data,
     raw_base64,
 )
-from kserve_v2.rest.file_kinds import kind_of_file
-from kserve_v2.rest.json_tensor import (
+from kserve_v2.json_data.large import BASE64_TEXTS, TEXTS, Gaps, is_large, shown, shown_at_once
+from kserve_v2.json_data.tensors import (
     decode_json_data,
     decode_plain_input,
     with_literals,
 )
-from kserve_v2.rest.json_text import leading_object_bytes, parse_json
-from kserve_v2.rest.large_json import BASE64_TEXTS, TEXTS, Gaps, is_large, shown, shown_at_once
+from kserve_v2.json_data.text import leading_object_bytes, parse_json
+from kserve_v2.memory.large_texts import LargeTexts, written_raw
+from kserve_v2.memory.large_texts import is_large as has_many_texts
+from kserve_v2.memory.regions import PARAMETERS, REGION, RegionPart, SharedMemoryRegions
+from kserve_v2.messages import InferRequest, InferResponse
+from kserve_v2.net.answer_text import Parts
+from kserve_v2.net.limits import check_dimensions, check_id
+from kserve_v2.rest.file_kinds import kind_of_file
 from kserve_v2.rest.members import boolean, optional, string, unsigned
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.rest.raw_request import decode_raw_request
@@ -101,8 +101,8 @@ def decode_request(
     document: Any = None,
     texts: TextsByPlace = MappingProxyType({}),
 ) -> tuple[InferRequest, ResponseFormat]:
-    """Decode the body of an inference request. `document`: what `large_json.parse_large` has made of its JSON. `texts`:
-    raw tensors behind the JSON that have been read.
+    """Decode the body of an inference request. `document`: what `json_data.large.parse_large` has made of its JSON.
+    `texts`: raw tensors behind the JSON that have been read.
 
     `header_length`: value of the Inference-Header-Content-Length header, None where there is none and all is
     JSON; without any JSON the body is a raw request. `regions`: where tensors in shared memory are. Raises

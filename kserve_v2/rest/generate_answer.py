@@ -10,13 +10,13 @@ from urllib.parse import parse_qs
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.large import Gaps, shown
+from kserve_v2.json_data.tensors import dumped
 from kserve_v2.messages import InferResponse
 from kserve_v2.net.preferences import preferred
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.file_kinds import FILE_TYPES, kind_of_file
 from kserve_v2.rest.generate_codec import Layout
-from kserve_v2.rest.json_tensor import dumped
-from kserve_v2.rest.large_json import Gaps, shown
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.classification import highest
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array

@@ -11,11 +11,11 @@ from math import prod
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError, shape_text
+from kserve_v2.json_data.tensors import Elements, check_types, numbers_array, types_of
+from kserve_v2.json_data.text import parse_object
+from kserve_v2.json_data.values import flat_texts, flatten_nested
 from kserve_v2.messages import InferRequest, ParameterValue
 from kserve_v2.net.limits import check_id, check_parameters
-from kserve_v2.rest.json_tensor import Elements, check_types, numbers_array, types_of
-from kserve_v2.rest.json_text import parse_object
-from kserve_v2.rest.json_values import flat_texts, flatten_nested
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BYTES, Array
 
@@ -43,7 +43,7 @@ class Said:
 
 
 def members(document: Any) -> Iterable[tuple[dict[str, Any], str]]:
-    """The places for large lists of numbers; see `large_json.Places`."""
+    """The places for large lists of numbers; see `json_data.large.Places`."""
     return ((document, name) for name in document) if isinstance(document, dict) else ()
 
 

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.lists import read_whole_list
+from kserve_v2.json_data.tensors import LargeList
+from kserve_v2.json_data.text import parse_json
 from kserve_v2.net.multipart import Part, media_type, read_form
 from kserve_v2.rest.codec import Body
 from kserve_v2.rest.file_kinds import FILE_TYPES, kind_of_file
 from kserve_v2.rest.generate_codec import Layout, Said, parameter, read_json
-from kserve_v2.rest.json_tensor import LargeList
-from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.large_lists import read_whole_list
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, any_room, at_once, copied
 from kserve_v2.tensors.datatypes import BYTES

@@ -12,6 +12,7 @@ from starlette.types import Send
 from kserve_v2.acceptance import GIVEN, Carrying
 from kserve_v2.errors import InvalidArgumentError, ServingError, UnsupportedError
 from kserve_v2.inference import Inference, InferenceService
+from kserve_v2.json_data.large import Places, data_of_inputs, parse_large
 from kserve_v2.memory.inflight import Share
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.net.answer_text import JOIN_BYTES, Parts
@@ -29,7 +30,6 @@ from kserve_v2.rest.compression import choose_encoding, compressed, decompress, 
 from kserve_v2.rest.endpoint import Call, Operation
 from kserve_v2.rest.heads import InferHead
 from kserve_v2.rest.large_binary import json_before, read_texts
-from kserve_v2.rest.large_json import Places, data_of_inputs, parse_large
 from kserve_v2.rest.verbatim import decode_verbatim, encode_verbatim
 from kserve_v2.scheduling.replies import OneOutcome, Outcome, infer, stream
 from kserve_v2.scheduling.slices import LARGE_BYTES, Room, Slices, at_once

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.base64_texts import decoded_in_slices
+from kserve_v2.json_data.broken import or_error
+from kserve_v2.json_data.long_texts import SHORT_BYTES, Found, parse_long_texts
+from kserve_v2.json_data.text import letters_of
+from kserve_v2.json_data.values import LongText
 from kserve_v2.repository.lifecycle.load_request import NO_FILES, LoadRequest
 from kserve_v2.repository.uploads.names import PREFIX, shown
-from kserve_v2.rest.base64_tensor import decoded_in_slices
-from kserve_v2.rest.broken_json import or_error
-from kserve_v2.rest.json_text import letters_of
-from kserve_v2.rest.json_values import LongText
-from kserve_v2.rest.long_texts import SHORT_BYTES, Found, parse_long_texts
 from kserve_v2.rest.members import optional
 from kserve_v2.scheduling.slices import Room, Slices
 

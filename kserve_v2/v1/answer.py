@@ -6,10 +6,7 @@ from typing import Any
 import numpy as np
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.messages import InferResponse
-from kserve_v2.rest.json_tensor import dumped
-from kserve_v2.rest.json_values import as_lists
-from kserve_v2.rest.large_json import (
+from kserve_v2.json_data.large import (
     BASE64_OBJECTS,
     TEXTS_OR_BASE64,
     Gaps,
@@ -19,6 +16,9 @@ from kserve_v2.rest.large_json import (
     slice_rows,
     written,
 )
+from kserve_v2.json_data.tensors import dumped
+from kserve_v2.json_data.values import as_lists
+from kserve_v2.messages import InferResponse
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.datatypes import Array
 

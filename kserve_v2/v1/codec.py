@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.messages import InferRequest
-from kserve_v2.net.limits import check_dimensions
-from kserve_v2.rest.json_tensor import (
+from kserve_v2.json_data.tensors import (
     Elements,
     LargeList,
     Numbers,
@@ -21,8 +19,10 @@ from kserve_v2.rest.json_tensor import (
     numbers_array,
     types_of,
 )
-from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.json_values import B64, LongText, flat_texts, flatten_nested, is_base64
+from kserve_v2.json_data.text import parse_json
+from kserve_v2.json_data.values import B64, LongText, flat_texts, flatten_nested, is_base64
+from kserve_v2.messages import InferRequest
+from kserve_v2.net.limits import check_dimensions
 from kserve_v2.rest.parameters import decode_parameters
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.tensors.datatypes import BYTES, Array

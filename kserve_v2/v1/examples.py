@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.large import slice_rows
+from kserve_v2.json_data.tensors import Elements, dumped
+from kserve_v2.json_data.text import parse_json
+from kserve_v2.json_data.values import as_lists
 from kserve_v2.messages import InferRequest, InferResponse
-from kserve_v2.rest.json_tensor import Elements, dumped
-from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.json_values import as_lists
-from kserve_v2.rest.large_json import slice_rows
 from kserve_v2.scheduling.signature import ModelSignature, TensorSignature
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.tensors.datatypes import BOOL, BYTES, Array

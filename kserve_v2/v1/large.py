@@ -1,4 +1,4 @@
-"""Large bodies of v1, read in slices: lists of numbers as `rest.large_json` has them, and many small rows of numbers by
+"""Large bodies of v1, read in slices: lists of numbers as `json_data.lists` has them, and many small rows of numbers by
 name, be they instances or examples, which are cut between rows. Each piece is JSON of its own, and what it has of an
 input is put into an array.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.broken_json import BrokenError, or_error
+from kserve_v2.json_data.broken import BrokenError, or_error
+from kserve_v2.json_data.large import parse_large, put_back
+from kserve_v2.json_data.lists import loaded, numbers_of
+from kserve_v2.json_data.tensors import Numbers, types_of
+from kserve_v2.json_data.text import parse_json
+from kserve_v2.json_data.values import flatten_nested
 from kserve_v2.rest.codec import Body
-from kserve_v2.rest.json_tensor import Numbers, types_of
-from kserve_v2.rest.json_text import parse_json
-from kserve_v2.rest.json_values import flatten_nested
-from kserve_v2.rest.large_json import parse_large, put_back
-from kserve_v2.rest.large_lists import loaded, numbers_of
 from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices
 from kserve_v2.v1.codec import EXAMPLES, INPUTS, INSTANCES, Columns
 
@@ -39,7 +39,7 @@ _MOST_NAMES = 256
 
 
 def values(document: Any) -> Iterable[tuple[dict[str, Any], str]]:
-    """The places for large lists of numbers; see `large_json.Places`."""
+    """The places for large lists of numbers; see `json_data.large.Places`."""
     if isinstance(document, dict):
         yield from ((document, name) for name in (INSTANCES, INPUTS, EXAMPLES))
         if isinstance(inputs := document.get(INPUTS), dict):
@@ -48,7 +48,7 @@ def values(document: Any) -> Iterable[tuple[dict[str, Any], str]]:
 
 def parse_values(body: Body, room: Room, slice_bytes: int = SLICE_BYTES) -> Slices[Any]:
     """The document in a body, with Numbers or Columns in the place of large lists, or the error if it is no JSON. None
-    where it is to be read in one go; see `large_json.parse_large`.
+    where it is to be read in one go; see `json_data.large.parse_large`.
     """
     document = yield from parse_large(body, slice_bytes, room, values)
     return document or (yield from or_error(_parse_rows(body, INSTANCES, room, slice_bytes)))

@@ -8,13 +8,13 @@ from starlette.types import Send
 
 from kserve_v2.errors import NotFoundError, UnsupportedError
 from kserve_v2.inference import InferenceService
+from kserve_v2.json_data.text import parsed
 from kserve_v2.messages import InferRequest, InferResponse
 from kserve_v2.repository.models.loaded import LoadedModel
 from kserve_v2.rest.answers import send_answer
 from kserve_v2.rest.codec import EncodedResponse
 from kserve_v2.rest.endpoint import Call
 from kserve_v2.rest.infer import Answer, Prepared, Reader, Reading, answer, routed
-from kserve_v2.rest.json_text import parsed
 from kserve_v2.scheduling.replies import infer
 from kserve_v2.scheduling.slices import Slices
 from kserve_v2.v1.answer import encode_predictions

@@ -1,17 +1,5 @@
-"""What tests of sliced reading have in common."""
+"""What these tests have in common with those of JSON."""
 
-from collections.abc import Iterator
+from tests.json_data.conftest import in_words_of_large_texts
 
-import pytest
-
-from kserve_v2.rest import broken_json, json_text
-
-
-@pytest.fixture(scope="module")
-def in_words_of_large_texts() -> Iterator[None]:
-    """Texts of a few bytes are large ones, of which not all that follows is looked at to say what is wrong."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_text, "_LARGE_BYTES", 0)
-        patch.setattr(broken_json, "_TAIL_BYTES", 40)
-        patch.setattr(broken_json, "_NEAR_END", 16)
-        yield
+__all__ = ["in_words_of_large_texts"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.tensors import JSON_DTYPES
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.codec import (
     ALL_BINARY,
@@ -21,7 +22,6 @@ from kserve_v2.rest.codec import (
     ResponseFormat,
     encode_response,
 )
-from kserve_v2.rest.json_tensor import JSON_DTYPES
 from kserve_v2.tensors.datatypes import BY_DTYPE, BYTES, DATATYPES, FP16, Array
 from tests.slices import counted
 

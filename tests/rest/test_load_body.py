@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.json_text import parsed
+from kserve_v2.json_data.text import parsed
 from kserve_v2.rest.load_body import load_request, parse_load
 from kserve_v2.scheduling.slices import at_once
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.large import Gaps, shown
+from kserve_v2.json_data.tensors import decode_json_data
 from kserve_v2.messages import InferResponse
 from kserve_v2.rest.codec import ALL_JSON, encode_response
-from kserve_v2.rest.json_tensor import decode_json_data
-from kserve_v2.rest.large_json import Gaps, shown
 from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import (

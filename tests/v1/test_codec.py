@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as arrays
 
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.text import parse_json
 from kserve_v2.messages import InferResponse
-from kserve_v2.rest.json_text import parse_json
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import at_once
 from kserve_v2.tensors.datatypes import BY_NAME, BYTES, DATATYPES, Array

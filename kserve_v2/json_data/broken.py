@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.json_text import EMPTY, LITERALS, TOO_DEEP, is_plainly_none, unparsable
+from kserve_v2.json_data.text import EMPTY, LITERALS, TOO_DEEP, is_plainly_none, unparsable
 from kserve_v2.scheduling.slices import COPIED_BYTES, SLICE_BYTES, Slices
 
 # So much of what follows is looked at. Where it is cut off, nothing may be wrong near that.

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.broken import or_error
+from kserve_v2.json_data.large import data_of_inputs
+from kserve_v2.json_data.long_texts import parse_long_texts, values
 from kserve_v2.memory.regions import SharedMemoryRegions
-from kserve_v2.rest.broken_json import or_error
 from kserve_v2.rest.codec import decode_request
 from kserve_v2.rest.generate_codec import members
-from kserve_v2.rest.large_json import data_of_inputs
-from kserve_v2.rest.long_texts import parse_long_texts, values
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import SLICE_BYTES, at_once
 from kserve_v2.v1 import large
-from tests.rest.test_large_json import of_generate, of_v1, shown
+from tests.json_data.test_large import of_generate, of_v1, shown
 
 pytestmark = pytest.mark.usefixtures("in_words_of_large_texts")
 

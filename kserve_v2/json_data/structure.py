@@ -2,8 +2,8 @@
 
 import re
 
+from kserve_v2.json_data.values import B64
 from kserve_v2.net.limits import MAX_MEMBERS, too_many
-from kserve_v2.rest.json_values import B64
 from kserve_v2.scheduling.slices import SLICE_BYTES, Slices
 
 # A text, and its end, which may be in the next piece.

@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.base64_texts import BASE64, CONTENT_TYPE, Decoded, decoded_in_slices
+from kserve_v2.json_data.broken import BrokenError
+from kserve_v2.json_data.tensors import Texts
+from kserve_v2.json_data.text import check_depth, letters_of
+from kserve_v2.json_data.values import B64, LongText, flatten_nested
 from kserve_v2.net.limits import MAX_ID_CHARACTERS, id_too_long
-from kserve_v2.rest.base64_tensor import BASE64, CONTENT_TYPE, Decoded, decoded_in_slices
-from kserve_v2.rest.broken_json import BrokenError
-from kserve_v2.rest.json_tensor import Texts
-from kserve_v2.rest.json_text import check_depth, letters_of
-from kserve_v2.rest.json_values import B64, LongText, flatten_nested
 from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, room_for
 from kserve_v2.tensors.strings import flat_bytes
 
@@ -101,7 +101,7 @@ def _cut_out(
 
 
 def values(places: Callable[[Any], Any], *, coded: bool) -> Fill:
-    """Reads elements of lists in `places`, see `large_json.Places`, and what is base64 in members called "b64".
+    """Reads elements of lists in `places`, see `json_data.large.Places`, and what is base64 in members called "b64".
     `coded`: whether parameters beside a list can say that it is base64.
     """
 

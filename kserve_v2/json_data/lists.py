@@ -15,9 +15,9 @@ import numpy as np
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.tensors import LargeList, Numbers, Texts, flatten
+from kserve_v2.json_data.text import parse_unusual_json
 from kserve_v2.memory.large_texts import Gathered
-from kserve_v2.rest.json_tensor import LargeList, Numbers, Texts, flatten
-from kserve_v2.rest.json_text import parse_unusual_json
 from kserve_v2.scheduling.slices import Room, Slices
 from kserve_v2.tensors.datatypes import Array
 

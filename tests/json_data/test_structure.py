@@ -8,12 +8,12 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data import structure
+from kserve_v2.json_data.large import data_of_inputs
+from kserve_v2.json_data.structure import check_structure
 from kserve_v2.net.limits import MAX_ID_CHARACTERS, MAX_MEMBERS
-from kserve_v2.rest import structure
 from kserve_v2.rest.generate_codec import members
 from kserve_v2.rest.infer import read_data
-from kserve_v2.rest.large_json import data_of_inputs
-from kserve_v2.rest.structure import check_structure
 from kserve_v2.scheduling.slices import LARGE_BYTES, any_room, at_once
 
 TEXTS = st.text(st.sampled_from('a:{"\\}é,[\n'), max_size=12)

@@ -14,12 +14,8 @@ from hypothesis import strategies as st
 
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.base64_tensor import decode_base64_data
-from kserve_v2.rest.generate_codec import members, read_json, request_of
-from kserve_v2.rest.json_tensor import LargeList, Numbers, Texts, decode_json_data, flatten, with_literals
-from kserve_v2.rest.json_text import parse_json, parsed
-from kserve_v2.rest.json_values import as_lists
-from kserve_v2.rest.large_json import (
+from kserve_v2.json_data.base64_texts import decode_base64_data
+from kserve_v2.json_data.large import (
     BASE64_OBJECTS,
     BASE64_TEXTS,
     TEXTS,
@@ -30,6 +26,10 @@ from kserve_v2.rest.large_json import (
     parse_large,
     written,
 )
+from kserve_v2.json_data.tensors import LargeList, Numbers, Texts, decode_json_data, flatten, with_literals
+from kserve_v2.json_data.text import parse_json, parsed
+from kserve_v2.json_data.values import as_lists
+from kserve_v2.rest.generate_codec import members, read_json, request_of
 from kserve_v2.scheduling.signature import ModelSignature
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, at_once
 from kserve_v2.tensors.announced import AnnouncedInput

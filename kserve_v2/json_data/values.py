@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.base64_tensor import decode_base64
-from kserve_v2.rest.json_tensor import JSON_DTYPES, Elements, LargeList, Texts
-from kserve_v2.rest.json_text import letters_of
+from kserve_v2.json_data.base64_texts import decode_base64
+from kserve_v2.json_data.tensors import JSON_DTYPES, Elements, LargeList, Texts
+from kserve_v2.json_data.text import letters_of
 from kserve_v2.tensors.datatypes import Array
 from kserve_v2.tensors.json_request import text_or_base64
 from kserve_v2.tensors.strings import flat_bytes

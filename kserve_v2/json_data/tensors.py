@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.json_text import parse_json
+from kserve_v2.json_data.text import parse_json
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import (
     BF16,

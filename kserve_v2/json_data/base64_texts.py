@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.rest.json_tensor import Texts, flatten
+from kserve_v2.json_data.tensors import Texts, flatten
 from kserve_v2.scheduling.slices import SLICE_BYTES, Room, Slices, room_for
 from kserve_v2.tensors.announced import AnnouncedInput
 from kserve_v2.tensors.datatypes import BYTES, Array, datatype_of

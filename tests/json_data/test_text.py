@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from kserve_v2.backend import ModelConfig
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.text import leading_object_bytes, parse_json
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.rest.codec import decode_request
-from kserve_v2.rest.json_text import leading_object_bytes, parse_json
 from kserve_v2.scheduling.signature import ModelSignature
 
 FAILED = "failed to parse the request JSON buffer: "

@@ -13,15 +13,15 @@ import numpy as np
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data.base64_texts import base64_pieces, encode_base64
+from kserve_v2.json_data.broken import BrokenError, list_may_follow, or_error
+from kserve_v2.json_data.lists import loaded, read_list
+from kserve_v2.json_data.long_texts import parse_long_texts, values
+from kserve_v2.json_data.structure import check_structure
+from kserve_v2.json_data.tensors import LargeList, no_utf8, with_literals
+from kserve_v2.json_data.text import check_depth, whole_characters
+from kserve_v2.json_data.values import B64, as_lists
 from kserve_v2.memory import large_texts
-from kserve_v2.rest.base64_tensor import base64_pieces, encode_base64
-from kserve_v2.rest.broken_json import BrokenError, list_may_follow, or_error
-from kserve_v2.rest.json_tensor import LargeList, no_utf8, with_literals
-from kserve_v2.rest.json_text import check_depth, whole_characters
-from kserve_v2.rest.json_values import B64, as_lists
-from kserve_v2.rest.large_lists import loaded, read_list
-from kserve_v2.rest.long_texts import parse_long_texts, values
-from kserve_v2.rest.structure import check_structure
 from kserve_v2.scheduling.slices import LARGE_BYTES, SLICE_BYTES, Room, Slices, any_room, copied
 from kserve_v2.tensors.datatypes import BYTES, Array
 from kserve_v2.tensors.json_request import text_or_base64

@@ -1,0 +1,1 @@
+"""JSON with tensors in it, read and written, large documents a millisecond at a time. It knows no protocol."""
