@@ -36,6 +36,8 @@ _IMPORTED = (
     "uvicorn.protocols.http.httptools_impl",
 )
 _MAX_REQUEST_BYTES = 1 << 18
+# Variables that the system's loader reads when a program starts, and never again: a fork has what its parent had.
+_OF_LOADER = ("LD_LIBRARY_PATH", "LD_PRELOAD")
 
 
 class ForkedProcess:
@@ -94,9 +96,8 @@ def start(module: str, args: Sequence[str], stderr: IO[str], cwd: Path | None) -
     }
     with its:
         try:
-            socket.send_fds(
-                _forking(), [json.dumps(request).encode()], [write, stderr.fileno(), its.fileno()]
-            )
+            forking = _forking(tuple(map(os.environ.get, _OF_LOADER)))
+            socket.send_fds(forking, [json.dumps(request).encode()], [write, stderr.fileno(), its.fileno()])
         finally:
             os.close(write)
     pid = ours.recv(64)
@@ -105,8 +106,10 @@ def start(module: str, args: Sequence[str], stderr: IO[str], cwd: Path | None) -
 
 
 @cache
-def _forking() -> socket.socket:
-    """The process that forks, started when it is first needed. It ends when this one does."""
+def _forking(of_loader: tuple[str | None, ...]) -> socket.socket:
+    """The process that forks where this process's environment says that to the loader, started when it is first needed.
+    It ends when this one does.
+    """
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
         command = [sys.executable, "-m", "tests.forked_servers", str(its.fileno())]
