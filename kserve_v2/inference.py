@@ -155,6 +155,11 @@ class InferenceService:
     # --- health and metadata
     # ------------------------------------------------------------------------------------------
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the server ends, soon or now: requests should go elsewhere."""
+        return self._leaving
+
     def ready(self) -> bool:
         """Whether the server should get requests."""
         return not self._leaving and (not self._strict_readiness or self.manager.all_ready())

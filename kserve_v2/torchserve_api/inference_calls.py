@@ -42,7 +42,7 @@ class Workflows(Protocol):
 
 
 class Health:
-    """Whether the models that are registered have their workers."""
+    """Whether the server should get requests: the models that are registered have their workers, and it goes on."""
 
     def __init__(
         self,
@@ -56,6 +56,9 @@ class Health:
         """A model that is still starting is, and so is one whose processes have died and are being started again, for
         as long as it may try.
         """
+        if self._service.leaving:
+            # Not TorchServe's, which stops listening at once: here a load balancer has time to hear of it.
+            return False
         return all(self._is_well(self._registry.find(name)) for name in self._registry.names)
 
     def _is_well(self, found: Registration) -> bool:
