@@ -92,8 +92,8 @@ class ManagementServicer:
 
 
 def _numbers(**values: int) -> dict[str, str]:
-    """Those that are said."""
-    return {name: str(value) for name, value in values.items() if value}
+    """Those that are said: other than over HTTP, what is not above 0 is as good as nothing."""
+    return {name: str(value) for name, value in values.items() if value > 0}
 
 
 def _text(document: object) -> str:

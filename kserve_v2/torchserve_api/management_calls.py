@@ -16,7 +16,7 @@ from kserve_v2.torchserve_api.descriptions import model_description
 from kserve_v2.torchserve_api.errors import bad_request, model_not_found, not_found
 from kserve_v2.torchserve_api.precedence import Asked as AskedSettings
 from kserve_v2.torchserve_api.predictor import Predictor
-from kserve_v2.torchserve_api.queries import LEAST, flag, number, page_of, parse_body, parse_query
+from kserve_v2.torchserve_api.queries import LEAST, amount, flag, number, page_of, parse_body, parse_query
 from kserve_v2.torchserve_api.registry import Register, Registry
 from kserve_v2.torchserve_api.routes import Api, Call
 from kserve_v2.torchserve_api.tokens import Tokens
@@ -90,8 +90,8 @@ class ManagementCalls:
             handler=parameters.get("handler", ""),
             asked=AskedSettings(
                 batch_size=number(parameters, "batch_size", 1),
-                max_batch_delay=number(parameters, "max_batch_delay"),
-                initial_workers=number(parameters, "initial_workers"),
+                max_batch_delay=amount(parameters, "max_batch_delay"),
+                initial_workers=amount(parameters, "initial_workers"),
                 response_timeout=number(parameters, "response_timeout", 1),
                 startup_timeout=number(parameters, "startup_timeout", 1),
             ),

@@ -72,6 +72,12 @@ def number(parameters: Mapping[str, str], name: str, low: int = 0) -> int | None
     return value if low <= value <= _MOST else None
 
 
+def amount(parameters: Mapping[str, str], name: str) -> int | None:
+    """How many there are to be: with less than none there are none. None where it is no whole number."""
+    value = number(parameters, name, LEAST)
+    return None if value is None else max(value, 0)
+
+
 def flag(parameters: Mapping[str, str], name: str) -> bool:
     """Whether it is `true`."""
     return parameters.get(name, "").lower() == "true"

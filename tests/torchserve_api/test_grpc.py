@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -9,7 +10,9 @@ import pytest
 
 from kserve_v2._generated import torchserve_inference_pb2 as inference_pb
 from kserve_v2._generated import torchserve_management_pb2 as management_pb
+from tests.conftest import launch
 from tests.torchserve_api.conftest import Server
+from tests.torchserve_api.support import PROPERTIES, mar
 
 pytestmark = pytest.mark.slow
 
@@ -122,6 +125,30 @@ def test_a_life(server: Server, management: grpc.Channel, inference: grpc.Channe
     said = manage(management, "UnregisterModel", model_name="g")
     assert said == 'Model "g" unregistered'
     assert server.management.get("/models/g").status_code == 404
+
+
+def test_numbers_below_none(tmp_path: Path) -> None:
+    """As TorchServe has it, over HTTP they are none, whatever the configuration says; over gRPC they are not said."""
+    mar(tmp_path / "store", "echo")
+    properties = tmp_path / "config.properties"
+    properties.write_text(f"{PROPERTIES}default_workers_per_model=1\n")
+    flags = ("--torchserve", "--model-store", str(tmp_path / "store"), "--ts-config", str(properties))
+    server = Server.of(launch(tmp_path, None, *flags, "--enable-model-api"))
+    less: dict[str, Any] = {"url": "echo.mar", "initial_workers": -1, "max_batch_delay": -1}
+    answer = server.management.post("/models", params={**less, "model_name": "http"})
+    text = 'Model "http" Version: 1.0 registered with 0 initial workers. Use scale workers API to add workers for the model.'
+    assert (answer.status_code, answer.json()) == (200, {"status": text})
+    with grpc.insecure_channel(server.running.urls["TorchServe gRPC management"]) as channel:
+        said = manage(channel, "RegisterModel", model_name="grpc", synchronous=True, batch_size=-1, **less)
+        assert said == 'Model "grpc" Version: 1.0 registered with 1 initial workers'
+        said = manage(
+            channel, "ScaleWorker", model_name="grpc", min_worker=-1, max_worker=-1, synchronous=True
+        )
+        assert said == "Workers scaled to 1 for model: grpc"
+    for name, *described in (("http", 0, 0, 0), ("grpc", 1, 1, 100)):
+        [found] = server.management.get(f"/models/{name}").json()
+        assert [found[key] for key in ("minWorkers", "maxWorkers", "maxBatchDelay")] == described
+    assert server.close() == 0
 
 
 def test_errors_of_management(management: grpc.Channel) -> None:

@@ -1,7 +1,15 @@
 import pytest
 
 from kserve_v2.torchserve_api.errors import TorchServeError
-from kserve_v2.torchserve_api.queries import all_values, flag, form_fields, number, parse_body, parse_query
+from kserve_v2.torchserve_api.queries import (
+    all_values,
+    amount,
+    flag,
+    form_fields,
+    number,
+    parse_body,
+    parse_query,
+)
 
 
 def test_the_first_of_a_name_counts() -> None:
@@ -34,6 +42,14 @@ def test_fields_of_forms_need_values() -> None:
 )
 def test_what_is_no_number_is_nothing(text: str, expected: int | None) -> None:
     assert number({"n": text}, "n", 1) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("4", 4), ("0", 0), ("-1", 0), ("-2147483648", 0), ("-2147483649", None), ("x", None), ("", None)],
+)
+def test_less_than_none_is_none(text: str, expected: int | None) -> None:
+    assert amount({"n": text}, "n") == expected
 
 
 def test_members_of_a_body() -> None:
