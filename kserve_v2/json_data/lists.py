@@ -18,7 +18,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.json_data.tensors import LargeList, Numbers, Texts, flatten
 from kserve_v2.json_data.text import parse_unusual_json
 from kserve_v2.memory.large_texts import Gathered
-from kserve_v2.scheduling.slices import Room, Slices
+from kserve_v2.scheduling.slices import COPIED_BYTES, Room, Slices
 from kserve_v2.tensors.datatypes import Array
 
 _BLANKS = b" \t\r\n"
@@ -34,11 +34,14 @@ _MOST_TEXT_BYTES = 64 * 1024
 _MOST_CUTS = 8
 _BEHIND_TEXT = re.compile(rb'["\]][ \t\r\n]*(,)')
 
+# Where shorter lists are, a piece is shorter, too.
+_LIST_BYTES = 4
+
 # What a list is without its elements, the texts among these, and texts and brackets outside of them.
 _NO_STRUCTURE = bytes(set(range(256)) - set(b"[],"))
 _TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _TEXT_OR_BRACKET = re.compile(_TEXT.pattern + rb"|([\[\]])", re.DOTALL)
-_OPENS, _CLOSES = b"[]"
+_OPENS, _COMMA, _CLOSES = b"[,]"
 
 # The first letters of numbers that only Python's parser knows.
 _LITERAL = re.compile(rb"[NI]")
@@ -67,7 +70,10 @@ def read_list(
     gathered = _Elements(room)
     at, depth = begin, 0
     while True:
-        piece = _next_piece(text, at, depth, slice_bytes)
+        # To make a list takes much longer than to make a number.
+        lists = text.count(b"[", at, at + slice_bytes)
+        size = slice_bytes if lists < slice_bytes // _LIST_BYTES else max(1, slice_bytes // _LIST_BYTES)
+        piece = _next_piece(text, at, depth, size)
         if piece is None:
             return at, depth, None
         last = not piece.depth
@@ -160,7 +166,7 @@ class _Elements:
         self._numbers: list[Array] = []
         self._texts: Gathered | None = None
         self._firsts: dict[type, tuple[int, Any]] = {}
-        self._structure: list[bytes] = []
+        self._structure = bytearray()
         self._count = 0
 
     def add(self, text: bytes, structure: bytes) -> bool:
@@ -180,7 +186,7 @@ class _Elements:
             self._numbers.clear()
             self._texts = None
         self._count += len(elements)
-        self._structure.append(structure)
+        self._structure += b",%b" % structure if self._structure else structure
         return True
 
     def _add(self, elements: list[Any], types: set[type]) -> int | None:
@@ -205,7 +211,7 @@ class _Elements:
         """The list, with the `text` that it was. None for one without elements."""
         if not self._count:
             return None
-        sizes = sizes_of(b",".join(self._structure), self._count)
+        sizes = yield from sizes_of(self._structure, self._count)
         if self._mixed:
             return LargeList(text, self._count, sizes, self._firsts)
         if self._texts is not None:
@@ -213,20 +219,44 @@ class _Elements:
         return Numbers(text, self._count, sizes, self._firsts, self._numbers)
 
 
-def sizes_of(structure: bytes, count: int) -> tuple[int, ...] | None:
+def sizes_of(structure: bytes | bytearray, count: int) -> Slices[tuple[int, ...] | None]:
     """The sizes of the lists of each level, of brackets and commas between `count` elements; None if those of one level
     differ.
     """
-    depth = len(structure) - len(structure.lstrip(b"["))
-    lists, sizes = b"", list[int]()
-    for level in range(1, depth + 1):
-        # The first list of the level, innermost first, has as many as fit into it.
-        size, left = divmod(structure.find(b"]" * level) + level - (depth - level) - 1, len(lists) + 1)
-        if size < 1 or left:
+    # The place of the first element, then of the first list of each level, innermost first.
+    begin = end = _opening_brackets(structure)
+    sizes = list[int]()
+    for level in range(1, begin + 1):
+        period = end - begin + 1
+        begin -= 1
+        closes = yield from _found(structure, b"]" * level, end - level + 1)
+        end = closes + level
+        # The list is the one before it, with a comma, again and again.
+        size, left = divmod(end - begin - 1, period)
+        if closes < 0 or size < 1 or left or (size > 1 and structure[begin + period] != _COMMA):
             return None
-        lists = b"[%b%b]" % ((lists + b",") * (size - 1), lists)
+        for at in range(begin + 1, end - 1 - period, COPIED_BYTES):
+            upto = min(at + COPIED_BYTES, end - 1 - period)
+            if structure[at:upto] != structure[at + period : upto + period]:
+                return None
+            yield
         sizes.insert(0, size)
-    return tuple(sizes) if lists == structure and prod(sizes) == count else None
+    return tuple(sizes) if end == len(structure) and prod(sizes) == count else None
+
+
+def _opening_brackets(structure: bytes | bytearray) -> int:
+    return next((at for at, each in enumerate(structure) if each != _OPENS), len(structure))
+
+
+def _found(text: bytes | bytearray, wanted: bytes, begin: int) -> Slices[int]:
+    """What `find` returns."""
+    while begin < len(text):
+        at = text.find(wanted, begin, begin + COPIED_BYTES)
+        if at >= 0:
+            return at
+        begin += COPIED_BYTES - len(wanted) + 1
+        yield
+    return -1
 
 
 def numbers_of(elements: list[Any], types: set[type]) -> Array | None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from kserve_v2.config import parse_config
 from kserve_v2.errors import InvalidArgumentError
+from kserve_v2.json_data import lists as lists_module
 from kserve_v2.json_data.base64_texts import decode_base64_data
 from kserve_v2.json_data.large import (
     BASE64_OBJECTS,
@@ -26,6 +27,7 @@ from kserve_v2.json_data.large import (
     parse_large,
     written,
 )
+from kserve_v2.json_data.lists import sizes_of
 from kserve_v2.json_data.tensors import LargeList, Numbers, Texts, decode_json_data, flatten, with_literals
 from kserve_v2.json_data.text import parse_json, parsed
 from kserve_v2.json_data.values import as_lists
@@ -532,6 +534,44 @@ def test_the_sizes_of_lists(data: str, sizes: tuple[int, ...] | None) -> None:
         found = at_once(parse_large(text, slice_bytes, places=members))
         assert found["x"].sizes == sizes
         assert same(found["x"].lists(), json.loads(data))
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(st.integers(1, 3), min_size=1, max_size=6),
+    st.sampled_from(["", "[],", "1,", "[1],", "],[", "[", "]", ","]),
+    st.data(),
+)
+def test_sizes_are_found_in_slices(shape: list[int], more: str, draw: st.DataObject) -> None:
+    """Also where one or more of the lists differ."""
+    text = json.dumps(np.zeros(shape, np.int64).tolist(), separators=(",", ":"))
+    at = draw.draw(st.integers(1, len(text) - 1))
+    text = text[:at] + more + text[at:]
+    try:
+        given = json.loads(text)
+    except ValueError:
+        return
+    flat, _ = flatten(given)
+    try:
+        wanted = np.array(given).shape
+    except ValueError:
+        wanted = None
+    structure = text.translate({ord("0"): None, ord("1"): None})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lists_module, "COPIED_BYTES", draw.draw(st.integers(16, 24)))
+        assert at_once(sizes_of(structure.encode(), len(flat))) == (wanted if flat else None)
+
+
+@pytest.mark.parametrize("shape", [(3 * SLICE_BYTES, 1, 1, 1), (1, 1, 3 * SLICE_BYTES), (2, SLICE_BYTES, 1)])
+def test_very_many_lists(shape: tuple[int, ...]) -> None:
+    """Of one number, or a few."""
+    given = np.arange(prod(shape)).reshape(shape).tolist()
+    text = json.dumps({"x": given}, separators=(",", ":")).encode()
+    found = at_once(parse_large(text, places=members))["x"]
+    assert found.sizes == shape
+    assert np.concatenate(found.pieces).tolist() == list(range(prod(shape)))
+    given.append(0)
+    assert at_once(parse_large(json.dumps({"x": given}).encode(), places=members))["x"].sizes is None
 
 
 ROWS = ModelSignature(
