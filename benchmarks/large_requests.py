@@ -15,6 +15,7 @@ import orjson
 from benchmarks.odd_requests import odd_requests, write_odd_models
 from benchmarks.request import METHOD, Request, as_json, handler
 from kserve_v2._generated import grpc_service_pb2 as pb
+from kserve_v2.tensors.datatypes import BY_NAME
 
 _ROW = 784
 _BACK = ", there and back"
@@ -29,6 +30,8 @@ _MODELS: dict[str, tuple[dict[str, tuple[str, list[int]]], int]] = {
     "rows": ({"X": ("FP32", [_ROW]), "N": ("INT32", [1])}, 1_000_000),
     "scores": ({"X": ("FP32", [1])}, 10_000_000),
     "halves": ({"X": ("FP16", [-1])}, 0),
+    "integers": ({"X": ("INT32", [-1])}, 0),
+    "longs": ({"X": ("INT64", [-1])}, 0),
 }
 _MANY_MODELS = 1000
 _ARCHIVED = """
@@ -102,6 +105,7 @@ def requests(mib: float) -> dict[str, Request]:
     words = [word.encode() for word in _words(size)]
     raw = b"".join(len(word).to_bytes(4, "little") + word for word in words)
     found |= _binary("texts", "BYTES", len(words), raw, pb.InferTensorContents(bytes_contents=words))
+    found |= dict(_integers(size))
     found |= _odd_texts(size, len(words), raw)
     for model in ("flat-short", "flat"):
         where, what = f"/predictions/{model}", "TorchServe" + (_BACK if model == "flat" else "")
@@ -114,6 +118,27 @@ def _halves(numbers: list[float]) -> Iterator[tuple[str, Request]]:
     for model, what in _both("halves"):
         yield f"generate: {what}", as_json(f"/v2/models/{model}/generate", {"X": numbers})
         yield f"v1 inputs: {what}", as_json(f"/v1/models/{model}:predict", {"inputs": numbers})
+
+
+def _integers(size: int) -> Iterator[tuple[str, Request]]:
+    """In typed contents, and booleans: small ones take a byte each, negative ones ten."""
+    draw = np.random.default_rng(2).integers
+    limits = np.iinfo(np.int64)
+    given = {
+        "integers": ("integers", "INT32", draw(100, size=size)),
+        "integers, negative": ("integers", "INT32", draw(-(2**31), 0, size // 10)),
+        "integers, of all lengths": ("integers", "INT32", 1 << draw(31, size=size // 3)),
+        "integers, INT64": ("longs", "INT64", draw(limits.min, limits.max, size // 10)),
+        "integers, small INT64": ("longs", "INT64", draw(100, size=size)),
+        "flags": ("flags", "BOOL", draw(2, size=size)),
+    }
+    for what, (model, datatype, values) in given.items():
+        message = pb.ModelInferRequest(model_name=f"{model}-short")
+        tensor = message.inputs.add(name="X", datatype=datatype, shape=[values.size])
+        getattr(tensor.contents, BY_NAME[datatype].contents_field).extend(values.tolist())
+        for method in ("ModelInfer", "ModelStreamInfer"):
+            request = Request(METHOD + method, message.SerializeToString(), server="gRPC")
+            yield f"{method}, typed: {what}", request
 
 
 def _odd_texts(size: int, count: int, raw: bytes) -> Iterator[tuple[str, Request]]:

@@ -19,7 +19,7 @@ from kserve_v2.net.limits import check_dimensions, check_id, check_parameters
 from kserve_v2.protobuf_json import set_parameter
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Parts
-from kserve_v2.rpc.received import RawContents
+from kserve_v2.rpc.received import RawContents, TypedContents
 from kserve_v2.rpc.shared_memory import region_part
 from kserve_v2.scheduling.slices import at_once
 from kserve_v2.scheduling.verbatim import take_said
@@ -29,6 +29,7 @@ from kserve_v2.tensors.datatypes import BOOL, BY_DTYPE, BY_NAME, BYTES, FP32, FP
 from kserve_v2.tensors.numbers import array_of_numbers
 from kserve_v2.tensors.raw import decode_raw_tensor, encode_raw_tensor
 from kserve_v2.tensors.strings import bytes_array
+from kserve_v2.tensors.varints import Integers
 from kserve_v2.verbatim import TENSORS
 
 ALIKE = {
@@ -67,7 +68,7 @@ def decode_request(
     message: pb.ModelInferRequest,
     regions: SharedMemoryRegions,
     raw: Sequence[RawContents] = (),
-    typed: Mapping[int, LargeTexts] = MappingProxyType({}),
+    typed: Mapping[int, TypedContents] = MappingProxyType({}),
 ) -> tuple[InferRequest, OutputForms]:
     """The request, and the outputs that are not to be sent whole. `raw`, `typed`: as in `received.Received`.
 
@@ -89,7 +90,7 @@ def decode_request(
         part = region_part(tensor.parameters, name, regions) if tensor.parameters else None
         if part is not None:
             shared_name = name
-        data = _data(tensor, part, raw_contents, request)
+        data: bytes | RawContents | TypedContents | None = _data(tensor, part, raw_contents, request)
         if data is None and typed:
             data = typed.get(number)
         request.inputs[name] = _decode_input(tensor, data, request)
@@ -142,7 +143,9 @@ def _check_none_left(
 
 
 def _decode_input(
-    tensor: pb.ModelInferRequest.InferInputTensor, raw: bytes | RawContents | None, request: InferRequest
+    tensor: pb.ModelInferRequest.InferInputTensor,
+    raw: bytes | RawContents | TypedContents | None,
+    request: InferRequest,
 ) -> Array:
     """An input from its raw bytes, or from its typed contents if there are none."""
     datatype = BY_NAME.get(tensor.datatype)
@@ -154,6 +157,11 @@ def _decode_input(
         if datatype is BYTES:
             return raw.tensor(announced)
         raw = raw.data
+    if isinstance(raw, Integers):
+        if raw.values.dtype == datatype.dtype:
+            return raw.tensor(announced)
+        # They are in another field than they should, and there is still one of them in it.
+        raw = None
     if raw is None:
         return decode_contents(announced, tensor.contents)
     return decode_raw_tensor(announced, raw)
@@ -190,11 +198,7 @@ def decode_contents(announced: AnnouncedInput, contents: pb.InferTensorContents)
     try:
         return array_of_numbers(values[:], datatype.dtype).reshape(announced.shape)
     except (OverflowError, struct.error):
-        limits = np.iinfo(datatype.dtype)
-        raise InvalidArgumentError(
-            f"input '{announced.name}' for model '{announced.model_name}' has a value out of range "
-            f"for {datatype.name} [{limits.min}, {limits.max}]"
-        ) from None
+        raise announced.out_of_range() from None
 
 
 def _decode_parameters(parameters: Mapping[str, pb.InferParameter], request: InferRequest) -> None:

@@ -12,6 +12,7 @@ from kserve_v2.net.limits import MAX_FIELDS, MAX_ID_CHARACTERS, id_too_long, too
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.status import parse
+from kserve_v2.tensors.varints import Integers
 
 _RAW = pb.ModelInferRequest.RAW_INPUT_CONTENTS_FIELD_NUMBER
 
@@ -33,6 +34,9 @@ MAX_PARTS = 1024
 RawContents = memoryview | LargeTexts
 """As they were sent, or of a large BYTES tensor what it was read to."""
 
+TypedContents = LargeTexts | Integers
+"""What large typed contents were read to."""
+
 
 class Received(NamedTuple):
     """A request. `raw`: the raw contents that are not in `message` because they are views of `data`; if there are any,
@@ -42,7 +46,7 @@ class Received(NamedTuple):
     data: Serialized
     message: pb.ModelInferRequest
     raw: Sequence[RawContents] = ()
-    typed: Mapping[int, LargeTexts] = MappingProxyType({})
+    typed: Mapping[int, TypedContents] = MappingProxyType({})
 
 
 def receive(data: Serialized) -> Received:

@@ -15,6 +15,7 @@ from kserve_v2.messages import InferRequest
 from kserve_v2.rpc import wire
 from kserve_v2.rpc.calls import Serialized
 from kserve_v2.rpc.codec import ALIKE, decode_contents
+from kserve_v2.rpc.large import are_read_here
 from kserve_v2.rpc.status import parse
 from kserve_v2.rpc.wire import Part, parts, read_varint, tag
 from kserve_v2.scheduling.signature import ModelSignature
@@ -129,7 +130,7 @@ def _typed(data: Serialized, part: Part, name: str, array: Array) -> _Varying | 
         if data[start:position] != before:
             raise ValueError
         contents = _delimited(data, position)
-        if contents[1] != end:
+        if contents[1] != end or (not head and are_read_here(contents[1] - contents[0], len(data))):
             raise ValueError
         return contents
 

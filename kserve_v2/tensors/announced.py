@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import NamedTuple
 
+import numpy as np
+
 from kserve_v2.errors import InvalidArgumentError, request_prefix
 from kserve_v2.tensors.datatypes import BY_NAME, Datatype
 
@@ -47,6 +49,14 @@ class AnnouncedInput(NamedTuple):
         return InvalidArgumentError(
             f"{self.prefix}input byte size mismatch for input '{self.name}' for model '{self.model_name}'. "
             f"Expected {expected}, got {got}"
+        )
+
+    def out_of_range(self) -> InvalidArgumentError:
+        """The error for a whole number that the datatype cannot hold."""
+        limits = np.iinfo(self.datatype.dtype)
+        return InvalidArgumentError(
+            f"input '{self.name}' for model '{self.model_name}' has a value out of range "
+            f"for {self.datatype.name} [{limits.min}, {limits.max}]"
         )
 
 

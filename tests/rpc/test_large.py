@@ -3,24 +3,21 @@ them in one go.
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kserve_v2._generated import grpc_service_pb2 as pb
-from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.memory.regions import SharedMemoryRegions
-from kserve_v2.rpc import large, wire
+from kserve_v2.rpc import large
 from kserve_v2.rpc.codec import decode_request
 from kserve_v2.rpc.large import receive_large
-from kserve_v2.rpc.received import Received, receive
-from kserve_v2.scheduling.slices import LARGE_BYTES, Room, any_room, at_once
+from kserve_v2.rpc.received import Received
+from kserve_v2.scheduling.slices import LARGE_BYTES, any_room
 from kserve_v2.tensors.strings import encode_bytes_tensor
+from tests.rpc.large_messages import MODEL, REGIONS, check_the_same, field, tensor
 from tests.slices import counted
 
-REGIONS = SharedMemoryRegions(enabled=False)
 # Enough for a tensor to be large, in elements of many sizes.
 LARGE = [b"word %d" % number for number in range(LARGE_BYTES // 8)]
 ELEMENTS = st.one_of(
@@ -29,45 +26,10 @@ ELEMENTS = st.one_of(
 )
 
 
-def field(number: int, content: bytes) -> bytes:
-    return wire.head(number, len(content)) + content
-
-
-def tensor(datatype: str, count: int, contents: bytes | None = None, *more: bytes) -> bytes:
-    described = pb.ModelInferRequest.InferInputTensor(name="x", datatype=datatype, shape=[count])
-    parts = [described.SerializeToString(), *([] if contents is None else [field(5, contents)]), *more]
-    return field(5, b"".join(parts))
-
-
 def typed(elements: list[bytes]) -> bytes:
     return b"".join(field(8, element) for element in elements)
 
 
-def outcome(read: Any) -> Any:
-    try:
-        received = read()
-        request, forms = decode_request(received.message, REGIONS, received.raw, received.typed)
-    except InvalidArgumentError as error:
-        return error.message
-    shown = {
-        name: (array.dtype, array.shape, array.tolist() if array.dtype.hasobject else array.tobytes())
-        for name, array in request.inputs.items()
-    }
-    return shown, forms, request.id, request.parameters, request.model_name, bytes(received.data)
-
-
-def in_slices(data: bytes, room: Room = any_room) -> Received:
-    found = receive_large(data, room)
-    return found if isinstance(found, Received) else at_once(found)
-
-
-def check_the_same(data: bytes) -> None:
-    expected = outcome(lambda: receive(data))
-    assert outcome(lambda: in_slices(data)) == expected
-    assert outcome(lambda: in_slices(data, lambda _: False)) == expected
-
-
-MODEL = field(1, b"m") + field(3, b"id")
 ALL = pb.ModelInferRequest(parameters={"p": pb.InferParameter(int64_param=7)}).SerializeToString()
 OTHERS = st.sampled_from([
     b"", MODEL, ALL, tensor("INT32", 1, b"\x12\x01\x07").replace(b"x", b"y"), field(7, b"\1\2\3\4"),
