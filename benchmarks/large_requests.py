@@ -127,7 +127,7 @@ def _integers(size: int) -> Iterator[tuple[str, Request]]:
     given = {
         "integers": ("integers", "INT32", draw(100, size=size)),
         "integers, negative": ("integers", "INT32", draw(-(2**31), 0, size // 10)),
-        "integers, of all lengths": ("integers", "INT32", 1 << draw(31, size=size // 3)),
+        "integers, mixed": ("integers", "INT32", 1 << draw(31, size=size // 3)),
         "integers, INT64": ("longs", "INT64", draw(limits.min, limits.max, size // 10)),
         "integers, small INT64": ("longs", "INT64", draw(100, size=size)),
         "flags": ("flags", "BOOL", draw(2, size=size)),

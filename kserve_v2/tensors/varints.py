@@ -47,12 +47,14 @@ def read_varints(packed: memoryview) -> tuple[Array, int]:
     if size == ends.size:
         return data[:size], size
     lengths = np.diff(ends, prepend=-1)
-    longest = int(lengths.max())
+    shortest, longest = int(lengths.min()), int(lengths.max())
     if longest > _LONGEST:
         raise ValueError("a number of more than ten bytes")
     low = data & (_MORE - 1)
-    values = low[ends].astype(np.uint64)
-    for before in range(1, longest):
+    values: Array = low[ends].astype(np.uint64)
+    for before in range(1, shortest):
+        values = values << np.uint64(7) | low[ends - before]
+    for before in range(shortest, longest):
         longer = np.flatnonzero(lengths > before)
         values[longer] = values[longer] << np.uint64(7) | low[ends[longer] - before]
     return values, size

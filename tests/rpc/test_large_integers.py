@@ -45,14 +45,22 @@ ODD = st.sampled_from(
     [b"\x80\x00", b"\x81\x80\x80\x00", b"\x80" * 9 + b"\x00", b"\xff" * 9 + b"\x7f", b"\x80" * 9 + b"\x02"]
 )
 # Too long, cut off, not packed, in another field, or in none.
-BEHIND = st.sampled_from([
-    *[(b"", b"")] * 8, (b"\x80" * 10 + b"\x00", b""), (b"\xff" * 40, b""), (b"\x80", b""), (b"\xff" * 9, b""),
-    *[(b"", each) for each in (b"\x10\x05", b"\x18\x05", b"\x08\x01", b"\x12\x02\x05\x06", b"\x1a\x01\x05", b"\x0a\x01\x01", b"\x12\x00",
-      b"\x12\x81\x00\x05", b"\x12\x05\x05", b"\x3a\x08aaaaaaaa", b"\x42\x01a", b"\xc2\x0c\x03abc", b"\xff", b"\x12\x02\x05\x80")],
-])  # fmt: skip
-ROUND = st.sampled_from(
-    [b"", field(2, b"INT8"), field(2, b"\xff"), b"\x10\x05", field(5, b""), field(5, b"\x12\x01\x05")]
-)
+WRONG = [b"", b"\x80" * 10 + b"\x00", b"\xff" * 40, b"\x80", b"\xff" * 9]
+# Too long, cut off, not packed, in another field, or in none.
+BEHIND = [
+    b"", b"\x10\x05", b"\x18\x05", b"\x08\x01", b"\x12\x02\x05\x06", b"\x1a\x01\x05", b"\x0a\x01\x01", b"\x12\x00", b"\x12\x81\x00\x05", b"\x12\x81\x80\x80\x80\x80\x00\x05",
+    b"\x12\x05\x05", b"\x12\x02\x05\x80", b"\x3a\x08aaaaaaaa", b"\x42\x01a", b"\xc2\x0c\x03abc", b"\xff",
+]  # fmt: skip
+# Elsewhere in the input.
+AROUND = [
+    b"",
+    field(2, b"INT8"),
+    field(2, b"\xff"),
+    b"\x10\x05",
+    field(5, b""),
+    field(5, b"\x12\x01\x05"),
+    field(5, b"\x18\x05"),
+]
 
 
 @st.composite
@@ -78,12 +86,12 @@ def messages(draw: st.DrawFn) -> bytes:
     )
     if draw(st.integers(0, 9)) == 9:
         places = sorted({*places, draw(st.integers(0, len(packed)))})
-    wrong, more = draw(BEHIND)
+    wrong, more = draw(st.sampled_from([b""] * 9 + WRONG)), draw(st.sampled_from([b""] * 9 + BEHIND))
     pieces = [packed[start:end] for start, end in pairwise(places)]
     pieces[-1] += wrong
     contents = b"".join(field(number, piece) for piece in pieces) + more
     named = draw(st.sampled_from([datatype.name] * 6 + [each.name for each in DATATYPES] + ["TEXT"]))
-    message = MODEL + tensor(named, count, contents, *([draw(ROUND)] if draw(st.integers(0, 5)) == 5 else []))
+    message = MODEL + tensor(named, count, contents, draw(st.sampled_from([b""] * 9 + AROUND)))
     message += draw(st.sampled_from([b"", b"", field(5, b"\xff"), field(7, b"\1\2\3\4"), b"\x38\x05"]))
     cut = draw(st.sampled_from([0] * 9 + [1, 7]))
     return message[: len(message) - cut]
@@ -93,6 +101,17 @@ def messages(draw: st.DrawFn) -> bytes:
 @given(messages())
 def test_what_is_read_by_numpy(data: bytes) -> None:
     check_the_same(data)
+
+
+@pytest.mark.parametrize("around", AROUND)
+@pytest.mark.parametrize("first", [True, False])
+def test_messages_that_are_not_so_usual(around: bytes, first: bool) -> None:
+    for wrong, behind in [*((wrong, b"") for wrong in WRONG), *((b"", behind) for behind in BEHIND)]:
+        contents = field(2, b"\x05" * NOT_SMALL_BYTES + wrong) + behind
+        for more in (0, 1, 2) if not wrong else (0,):
+            count = NOT_SMALL_BYTES + more
+            of_input = (around, field(5, contents)) if first else (field(5, contents), around)
+            check_the_same(MODEL + tensor("INT32", count, None, *of_input))
 
 
 def message_of(datatype: Datatype, values: "np.ndarray[tuple[int], np.dtype[np.int64]]") -> bytes:
