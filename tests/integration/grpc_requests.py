@@ -42,6 +42,15 @@ class Channel:
         )
         return answer
 
+    def stream(self, *requests: pb.ModelInferRequest) -> list[pb.ModelStreamInferResponse]:
+        """All answers of one stream."""
+        call = self.channel.stream_stream(
+            f"/{SERVICE}/ModelStreamInfer",
+            request_serializer=pb.ModelInferRequest.SerializeToString,
+            response_deserializer=pb.ModelStreamInferResponse.FromString,
+        )
+        return list(call(iter(requests), timeout=120))
+
     def fails(self, name: str, request: Any, response: Any) -> tuple[grpc.StatusCode, str]:
         """Status and details of a call that fails."""
         with pytest.raises(grpc.RpcError) as caught:

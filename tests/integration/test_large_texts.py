@@ -181,7 +181,7 @@ def test_what_is_wrong_with_raw_data(server: RunningServer, raw: bytes, shape: i
         code, details = channel.infer_fails(message(raw, shape))
         assert code == grpc.StatusCode.INVALID_ARGUMENT
         assert said in details
-        [answer] = stream(channel, message(raw, shape))
+        [answer] = channel.stream(message(raw, shape))
         assert said in answer.error_message
     assert raw_output(binary(server)) == RAW
 
@@ -223,15 +223,6 @@ def message(
     return pb.ModelInferRequest(model_name=model, inputs=[tensor], raw_input_contents=[raw], **fields)
 
 
-def stream(channel: Channel, *requests: pb.ModelInferRequest) -> list[pb.ModelStreamInferResponse]:
-    call = channel.channel.stream_stream(
-        "/inference.GRPCInferenceService/ModelStreamInfer",
-        request_serializer=pb.ModelInferRequest.SerializeToString,
-        response_deserializer=pb.ModelStreamInferResponse.FromString,
-    )
-    return list(call(iter(requests), timeout=120))
-
-
 @pytest.mark.parametrize("raw", [RAW, None])
 def test_grpc(server: RunningServer, raw: bytes | None) -> None:
     with Channel(server) as channel:
@@ -248,7 +239,7 @@ def test_a_stream_answers_in_order(server: RunningServer) -> None:
     small = message(encode_bytes_tensor([b"a", b""]), 2, id="small")
     requests = [message(id="raw"), small, message(None, id="typed"), small, message(RAW[:-1], id="wrong")]
     with Channel(server) as channel:
-        answers = stream(channel, *requests)
+        answers = channel.stream(*requests)
     assert [answer.infer_response.id for answer in answers] == ["raw", "small", "typed", "small", "wrong"]
     assert [list(answer.infer_response.raw_output_contents) for answer in answers] == [
         [RAW], [encode_bytes_tensor([b"a", b""])], [RAW], [encode_bytes_tensor([b"a", b""])], [],
