@@ -117,6 +117,12 @@ def _escaped(size: int) -> Iterator[tuple[str, Request]]:
         instances = b'{"instances":[%b]}' % value
         yield f"v1 instances: {what}", Request("/v1/models/texts-short:predict", instances)
 
+    wrong = b'{"b64":"%b"}' % (plain[:-4] + "!AAA").encode()
+    path = "/v2/models/texts-short/generate"
+    yield "generate: wrong base64 at the end", Request(path, b'{"X":[%b]}' % wrong, status=400)
+    text = b'{"X":"a","p":"%b"}' % plain.encode()
+    yield "generate: a long parameter", Request(path, text)
+
 
 def _of_many_parts(size: int) -> Iterator[tuple[str, Request]]:
     path = "/v2/models/flat-short/infer"

@@ -55,26 +55,29 @@ def parse_large(
     places: Places = data_of_inputs,
     *,
     limited: bool = False,
+    alone: bool = False,
 ) -> Slices[Any]:
     """The document in `text`, with a LargeList for each large list in `places`, or the error if it is no JSON. None
     where that cannot be had in slices, or there is no `room` for them. `slice_bytes`: the size of lists that are large,
     and of a slice. `limited`: raise as `check_structure` rather than leave much structure to be parsed in one go.
+    `alone`: whether a text may be in the place of a list; a long one is Texts, too, with sizes ().
     """
     if isinstance(text, memoryview):
         if not room(len(text)):
             return None
         text = yield from copied(text)
-    document = yield from or_error(_parse(text, slice_bytes, room, places, limited=limited))
+    document = yield from or_error(_parse(text, slice_bytes, room, places, limited=limited, alone=alone))
     if document is None and limited:
         yield from check_structure(text)
     return document
 
 
 def _parse(
-    text: bytes | bytearray, slice_bytes: int, room: Room, places: Places, *, limited: bool
+    text: bytes | bytearray, slice_bytes: int, room: Room, places: Places, *, limited: bool, alone: bool
 ) -> Slices[Any]:
     """As `parse_large`. Raises BrokenError."""
-    document = yield from parse_long_texts(text, room, values(places, coded=places is data_of_inputs))
+    fill = values(places, coded=places is data_of_inputs, alone=alone)
+    document = yield from parse_long_texts(text, room, fill)
     if document is not None:
         return document
     view = memoryview(text).toreadonly()

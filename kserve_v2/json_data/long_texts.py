@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.json_data.base64_texts import BASE64, CONTENT_TYPE, Decoded, decoded_in_slices
+from kserve_v2.json_data.base64_texts import BASE64, CONTENT_TYPE, Decoded, NoBase64, decoded_in_slices
 from kserve_v2.json_data.broken import BrokenError
 from kserve_v2.json_data.tensors import Texts
 from kserve_v2.json_data.text import check_depth, letters_of
@@ -100,9 +100,10 @@ def _cut_out(
 # --- what they are ------------------------------------------------------------------------------------------------
 
 
-def values(places: Callable[[Any], Any], *, coded: bool) -> Fill:
+def values(places: Callable[[Any], Any], *, coded: bool, alone: bool = False) -> Fill:
     """Reads elements of lists in `places`, see `json_data.large.Places`, and what is base64 in members called "b64".
-    `coded`: whether parameters beside a list can say that it is base64.
+    `coded`: whether parameters beside a list can say that it is base64. `alone`: whether there may be an element
+    without a list.
     """
 
     def fill(document: dict[str, Any], found: Found, room: Room) -> Slices[bool]:
@@ -111,7 +112,8 @@ def values(places: Callable[[Any], Any], *, coded: bool) -> Fill:
             raise id_too_long(f"{len(long_id)} bytes")
         for container, key in places(document):
             value = container.get(key)
-            if type(value) is list and not (yield from _fill_list(container, key, found, room, coded=coded)):
+            listed = type(value) is list or (alone and type(value) is str and key != "id")
+            if listed and not (yield from _fill_list(container, key, found, room, coded=coded)):
                 return False
         return (yield from _fill_objects(document, found, room))
 
@@ -119,7 +121,9 @@ def values(places: Callable[[Any], Any], *, coded: bool) -> Fill:
 
 
 def _fill_list(container: dict[str, Any], key: str, found: Found, room: Room, *, coded: bool) -> Slices[bool]:
-    """Read a list of texts with marks among them. Returns whether that could be done; there may be none."""
+    """Read a list of texts with marks among them, or one without a list. Returns whether that could be done; there may
+    be none.
+    """
     try:
         elements, sizes = flatten_nested(container[key], "")
     except InvalidArgumentError:
@@ -133,23 +137,27 @@ def _fill_list(container: dict[str, Any], key: str, found: Found, room: Room, *,
     parameters = container.get("parameters")
     coded = coded and type(parameters) is dict and parameters.get(CONTENT_TYPE) == BASE64
     read: list[bytes] = []
-    for each in elements:
+    wrong: tuple[int, NoBase64] | None = None
+    for number, each in enumerate(elements):
         text = found.pop(each, None)
         text = memoryview(orjson.dumps(each)[1:-1]) if text is None else text
         element = yield from (decoded_in_slices if coded else _encoded)(letters_of(text), len(text), room)
         if element is None:
             return False
-        read.append(element)
+        if isinstance(element, NoBase64):
+            wrong = wrong or (number, element)
+        else:
+            read.append(element)
     array = flat_bytes(read)
     container[key] = (
-        Decoded(array) if coded else Texts(memoryview(b""), len(read), sizes, {str: (0, "")}, array)
+        Decoded(array, wrong) if coded else Texts(memoryview(b""), len(read), sizes, {str: (0, "")}, array)
     )
     return True
 
 
 def _fill_objects(document: dict[str, Any], found: Found, room: Room) -> Slices[bool]:
     """Put what is base64 where its marks stand, as far as that is in members called "b64". Returns whether all of it is
-    base64.
+    text.
     """
     # In objects that are inputs by name, "b64" is the name of one.
     by_name = [document, document.get("inputs")]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kserve_v2.errors import InvalidArgumentError
-from kserve_v2.json_data.base64_texts import decode_base64
+from kserve_v2.json_data.base64_texts import NoBase64, decode_base64
 from kserve_v2.json_data.tensors import JSON_DTYPES, Elements, LargeList, Texts
 from kserve_v2.json_data.text import letters_of
 from kserve_v2.tensors.datatypes import Array
@@ -19,11 +19,11 @@ B64 = "b64"
 
 
 class LongText:
-    """A text in JSON that is long base64. `decoded`: its bytes."""
+    """A text in JSON that is long base64. `decoded`: its bytes, or what is wrong with it."""
 
     __slots__ = ("_text", "decoded")
 
-    def __init__(self, text: memoryview, decoded: bytes) -> None:
+    def __init__(self, text: memoryview, decoded: bytes | NoBase64) -> None:
         """`text`: as it was sent, without quotes."""
         self._text, self.decoded = text, decoded
 
@@ -107,7 +107,10 @@ def bytes_of(element: Any, name: str, number: int) -> bytes:
             f"it, got the members {members}"
         )
     coded = element[B64]
-    return coded.decoded if isinstance(coded, LongText) else decode_base64(coded, name, number)
+    decoded = coded.decoded if isinstance(coded, LongText) else decode_base64(coded, name, number)
+    if isinstance(decoded, NoBase64):
+        raise decoded.error(name, number)
+    return decoded
 
 
 def as_lists(array: Array, element: Callable[[bytes], Any] = text_or_base64) -> Any:

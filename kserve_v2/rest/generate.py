@@ -23,7 +23,7 @@ from kserve_v2.scheduling.replies import stream
 
 logger = logging.getLogger(__name__)
 
-_READ_MEMBERS = read_data(members)
+_READ_MEMBERS = read_data(members, alone=True)
 
 # Of ours, those that hand a request's tensors to the model, and nothing else.
 _GRAPHS = frozenset({"onnxruntime", "pytorch"})

@@ -11,7 +11,7 @@ from math import prod
 from typing import Any
 
 from kserve_v2.errors import InvalidArgumentError, shape_text
-from kserve_v2.json_data.tensors import Elements, check_types, numbers_array, types_of
+from kserve_v2.json_data.tensors import Elements, Texts, check_types, numbers_array, types_of
 from kserve_v2.json_data.text import parse_object
 from kserve_v2.json_data.values import flat_texts, flatten_nested
 from kserve_v2.messages import InferRequest, ParameterValue
@@ -94,7 +94,11 @@ def _parameter(
 
 
 def parameter(name: str, value: Any) -> ParameterValue:
-    """A parameter of a request. Raises InvalidArgumentError for what cannot be one."""
+    """A parameter of a request. `value`: of JSON; a long text may be Texts. Raises InvalidArgumentError for what cannot
+    be one.
+    """
+    if isinstance(value, Texts) and value.sizes == ():
+        value = value.lists()
     if isinstance(value, str | bool | int | float):
         return value
     raise InvalidArgumentError(

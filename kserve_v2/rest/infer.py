@@ -128,9 +128,9 @@ Reader = Callable[[Body, Room], Slices[Any]]
 """Reads large JSON in slices; None for what is to be read in one go."""
 
 
-def read_data(places: Places) -> Reader:
-    """What reads JSON with large lists of numbers in `places`. It raises as `check_structure`."""
-    return lambda body, room: parse_large(body, room=room, places=places, limited=True)
+def read_data(places: Places, *, alone: bool = False) -> Reader:
+    """What reads JSON with large lists in `places`, see `parse_large`. It raises as `check_structure`."""
+    return lambda body, room: parse_large(body, room=room, places=places, limited=True, alone=alone)
 
 
 _READ_INPUTS = read_data(data_of_inputs)

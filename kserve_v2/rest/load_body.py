@@ -36,7 +36,7 @@ def _fill(document: dict[str, Any], found: Found, room: Room) -> Slices[bool]:
         if type(value) is str and value in found and name.startswith(PREFIX):
             text = found.pop(value)
             decoded = yield from decoded_in_slices(letters_of(text), len(text), room, lines=False)
-            if decoded is None:
+            if not isinstance(decoded, bytes):
                 return False
             parameters[name] = LongText(text, decoded)
     return True
@@ -62,7 +62,11 @@ async def load_request(document: Mapping[str, Any], check: Callable[[Sequence[st
                 f"invalid value type for load parameter '{shown(name)}', expected a string"
             )
 
-    read = {name: value.decoded for name, value in parameters.items() if isinstance(value, LongText)}
+    read = {
+        name: value.decoded
+        for name, value in parameters.items()
+        if isinstance(value, LongText) and isinstance(value.decoded, bytes)
+    }
 
     def decoded() -> dict[str, bytes]:
         return {name: read[name] if name in read else _bytes(name, parameters[name]) for name in files}

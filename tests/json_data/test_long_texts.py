@@ -13,6 +13,7 @@ from kserve_v2.errors import InvalidArgumentError
 from kserve_v2.json_data.broken import or_error
 from kserve_v2.json_data.large import data_of_inputs
 from kserve_v2.json_data.long_texts import parse_long_texts, values
+from kserve_v2.json_data.tensors import Texts
 from kserve_v2.memory.regions import SharedMemoryRegions
 from kserve_v2.rest.codec import decode_request
 from kserve_v2.rest.generate_codec import members
@@ -48,7 +49,7 @@ def infer(text: bytes, document: Any, signature: ModelSignature) -> Any:
 
 READERS = [
     (infer, values(data_of_inputs, coded=True)),
-    (of_generate, values(members, coded=False)),
+    (of_generate, values(members, coded=False, alone=True)),
     (of_v1, values(large.values, coded=False)),
 ]
 
@@ -76,6 +77,8 @@ def check_the_same(text: bytes, blocks: tuple[int, ...] = (1, 2, 3, 7, 16)) -> i
 
 CODED = base64.b64encode(bytes(range(200))).decode()
 TEXTS = [
+    CODED + "====", CODED[:-4] + "=" * 70, CODED[:-3] + "=" * 70, CODED[:-2] + "=" * 70 + "a", CODED[:-4] + "!" + CODED + "é", "=" + CODED,
+    CODED[:-3], CODED[:-4] + "a\n", CODED + "\u3000", CODED + "=\u00e9", CODED[:-4] + "=a" * 40,
     CODED, CODED[:-1], CODED + "=", CODED + "==", CODED[:-2] + "==" + CODED, " " + CODED, CODED.replace("A", "A "),
     CODED.replace("+", "-").replace("/", "_"), CODED.replace("/", "é"), "=" * 40, "é€𝄞" * 20, "a" * 64, "a" * 63, "a" * 65,
     "a" * 66 + "=", "data:image/png;base64," + CODED, "a,:[{" * 9 + ":", "[1,2,3]" * 9, "a\n" * 20, "a\\" * 20, "a/" * 20,
@@ -103,6 +106,7 @@ def test_texts_of_any_kind(text: str) -> None:
         {"inputs": [item([given])], "parameters": {"a": given}},
         {"x": given}, {"x": [given, "a", given]}, {"x": [[given]]}, {"x": {"b64": text, "more": 1}}, {"x": [given, 1]},
         {"x": "a", "p": given}, {"x": "a", "parameters": {"p": given}}, {"x": "a", "id": text}, {"x": text},
+        {"x": "a", "p": text}, {"p": text}, {"x": "a", "parameters": text}, {"x": "a", "parameters": {"p": text}},
         given, {"b64": given}, {"b64": text, "x": "a"}, {text: given}, {"x": {text: 1}}, {"x": {"b64": [text]}},
         {"instances": [given]}, {"instances": [given, "a"]}, {"instances": [{"x": given}, {"x": "a"}]},
         {"instances": [{"b64": given}, {"b64": text}]}, {"instances": [given, {"x": given}]}, {"instances": given},
@@ -117,6 +121,41 @@ def test_texts_of_any_kind(text: str) -> None:
                 times += check_the_same(written.encode())
     if text in (CODED, "a" * 64):
         assert times
+
+
+@pytest.mark.parametrize(
+    "text", [text for text in TEXTS if not text.isascii() or text.startswith("=") or "!" in text]
+)
+def test_what_is_no_base64_is_refused_in_slices(text: str) -> None:
+    for document, (read, fill) in (
+        ({"inputs": [item(["YQ==", text, CODED], **ENCODED, shape=[3, 1])]}, READERS[0]),
+        ({"x": [{"b64": CODED}, {"b64": text}]}, READERS[1]),
+    ):
+        written = json.dumps(document).encode()
+        found = at_once(parse_long_texts(written, lambda _: True, fill, 16))
+        assert found is not None
+        assert "element 1 is no base64" in outcome(read, written, found, SIGNATURES[0])
+
+
+@pytest.mark.parametrize("before", [("A", 4 * SLICE_BYTES), ("AAA\n", SLICE_BYTES), ("AAA", 1), ("", 0)])
+@pytest.mark.parametrize(
+    "after", [("A", 1), ("A", 2), ("A=", 1), ("AA=", 1), ("AA===", 1), ("=", 3 * SLICE_BYTES), ("AA==", SLICE_BYTES), ("!", SLICE_BYTES)]
+)  # fmt: skip
+@pytest.mark.parametrize("end", ["", "é"])
+def test_where_base64_is_wrong(before: tuple[str, int], after: tuple[str, int], end: str) -> None:
+    """In the words of Python's decoder, which has all of it."""
+    text = before[0] * before[1] + after[0] * after[1] + end
+    for document in ({"x": {"b64": text}}, {"inputs": [item([text], **ENCODED)]}):
+        check_the_same(json.dumps(document).encode(), (16 * 1024,))
+
+
+def test_a_text_without_a_list_is_read_in_slices() -> None:
+    read, fill = READERS[1]
+    for document in ({"x": CODED}, {"x": CODED, "p": CODED}):
+        text = json.dumps(document).encode()
+        found = at_once(parse_long_texts(text, lambda _: True, fill, 16))
+        assert type(found["x"]) is Texts
+        assert outcome(read, text, found, SIGNATURES[0]) == outcome(read, text, None, SIGNATURES[0])
 
 
 LETTERS = st.text('aA+/="\\:,[]{} \n1é', max_size=30)
