@@ -25,6 +25,16 @@ class Context(Protocol):
         ...
 
 
+class StreamContext(Context, Protocol):
+    """The same, of a call with any number of messages."""
+
+    def on_message(self, callback: Callable[[], None]) -> None:
+        """`callback` is called as soon as a message of the client has been read, which waits until the RPC takes it;
+        now, for each that waits already.
+        """
+        ...
+
+
 Serialized = bytes | memoryview
 """A message; a large one may be a view, whose end is aligned (`raw_tensor.aligned_memory`)."""
 
@@ -68,7 +78,7 @@ class Streaming:
     """Any number of messages each way. `answer` raises ServingError for another status than OK."""
 
     path: str
-    answer: Callable[[AsyncIterator[Serialized], Context], AsyncIterator[Parts]]
+    answer: Callable[[AsyncIterator[Serialized], StreamContext], AsyncIterator[Parts]]
 
 
 Rpc = Direct | Streaming

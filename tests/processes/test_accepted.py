@@ -5,7 +5,7 @@ has read it.
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,16 +89,38 @@ class Grpc:
 
     def send(self, model: str, values: Values, padding: int = 0) -> None:
         self._number += 2
+        self._send_parts(framed(self._message(model, values, padding)))
+
+    def _message(self, model: str, values: Values, padding: int) -> bytes:
         message = pb.ModelInferRequest(model_name=model)
         message.parameters["padding"].string_param = padding * "x"
         for name, (datatype, shape, data) in values.items():
             message.inputs.add(name=name, datatype=datatype, shape=shape)
             kind = np.int64 if datatype == "INT64" else np.int32
             message.raw_input_contents.append(np.array(data, kind).tobytes())
-        data = framed(message.SerializeToString())
+        return message.SerializeToString()
+
+    def _send_parts(self, data: bytes) -> None:
         parts = [data[at : at + FRAME_BYTES] for at in range(0, len(data), FRAME_BYTES)]
         between = b"".join(frame(Kind.DATA, self._number, part) for part in parts[:-1])
         self._wire.call(self._number, parts[-1], between=between, Ppath=self._path)
+
+    def send_stream(self, model: str, values: Values, paddings: Sequence[int]) -> None:
+        """As many messages in one stream."""
+        self._number += 2
+        messages = (framed(self._message(model, values, padding)) for padding in paddings)
+        self._send_parts(b"".join(messages))
+
+    def answers(self) -> int:
+        """How many good answers the last stream has had."""
+        data = self._wire.answer(self._number)["data"].encode("latin-1")
+        count = 0
+        while data:
+            end = 5 + int.from_bytes(data[1:5], "big")
+            answer = pb.ModelStreamInferResponse.FromString(data[5:end])
+            assert not answer.error_message, answer
+            count, data = count + 1, data[end:]
+        return count
 
     def answer(self) -> tuple[bool, str]:
         found = self._wire.answer(self._number)
@@ -190,6 +212,8 @@ def test_what_a_worker_has_read_is_answered_though_the_home_had_not_seen_it(
         # What the home has to read first when it goes on: by then it has heard that it is to end.
         large = [workers_own(running, "ModelInfer", stack) for _ in range(4)]
         asked = {way: workers_own(running, way, stack) for way in WAYS}
+        behind = workers_own(running, "ModelStreamInfer", stack)
+        assert isinstance(behind, Grpc)
         begun, pieces = (workers_own(running, "generate", stack) for _ in range(2))
         assert isinstance(begun, Rest)
         assert isinstance(pieces, Rest)
@@ -207,15 +231,18 @@ def test_what_a_worker_has_read_is_answered_though_the_home_had_not_seen_it(
             for at in range(0, len(in_pieces), PIECE_BYTES):
                 pieces.socket.sendall(in_pieces[at : at + PIECE_BYTES])
                 wait_until(lambda: all_is_read(pieces.socket))
+            # Likewise, of a stream: there is room for its first message.
+            behind.send_stream("at_home", IN, [PIECES * PIECE_BYTES, 0, 0])
             for each in asked.values():
                 each.send("at_home", IN)
-            wait_until(lambda: all(all_is_read(each.socket) for each in [begun, *asked.values()]))
+            wait_until(lambda: all(all_is_read(each.socket) for each in [begun, behind, *asked.values()]))
             os.kill(home, signal.SIGTERM)
         finally:
             os.kill(home, signal.SIGCONT)
         assert [each.answer()[0] for each in large] == [True] * len(large)
         answer = pieces.answer()
         assert answer[0], answer
+        assert behind.answers() == 3
         answers = {way: each.answer() for way, each in asked.items()}
         assert {way: good for way, (good, _) in answers.items()} == dict.fromkeys(WAYS, True), answers
         # What is whole only now has come too late, as all that comes from now on.

@@ -96,7 +96,7 @@ def test_a_message_of_a_stream_counts_until_the_home_has_begun_it() -> None:
             await open_both(worker, home)
             _, read = await forwarding_rpcs(worker, accepted)
             assert isinstance(read, Streaming)
-            answers = read.answer(sent(), Call())
+            answers = read.answer((call := Call()).reading(sent()), call)
             answer = asyncio.ensure_future(anext(answers))
             for _ in range(3):
                 messages.put_nowait(b"in time")
@@ -115,6 +115,71 @@ def test_a_message_of_a_stream_counts_until_the_home_has_begun_it() -> None:
     uvloop.run(run())
 
 
+def test_a_message_is_in_time_where_one_before_it_waits_for_room() -> None:
+    """Its connection has read it, and the stream has not asked for it yet."""
+
+    async def run() -> None:
+        accepted, at_home, call = Accepted(), Home(), Call()
+
+        async def sent() -> AsyncIterator[bytes]:
+            yield bytes(WINDOW_BYTES)
+            for _ in range(3):
+                yield b"x"
+
+        async with linked() as (worker, home):
+            at_home.serve(home)
+            await open_both(worker, home)
+            _, read = await forwarding_rpcs(worker, accepted)
+            assert isinstance(read, Streaming)
+            answers = read.answer(sent(), call)
+            answer = asyncio.ensure_future(anext(answers))
+            await asyncio.sleep(0)
+            for _ in range(3):
+                call.read()
+            await settled(home, worker)
+            accepted.open = False
+            call.read()
+            assert (accepted.count, at_home.seen) == (3, [True])
+            at_home.may_take.set()
+            assert await answer == (b"read",)
+            assert at_home.seen == [True, True, True, False]
+            assert accepted.count == 0
+            # What comes now is nobody's.
+            await answers.aclose()
+            accepted.open = True
+            call.read()
+            assert accepted.count == 0
+
+    uvloop.run(run())
+
+
+def test_what_waits_in_a_stream_is_not_waited_for_once_it_ends() -> None:
+    async def run() -> None:
+        accepted, at_home, call = Accepted(), Home(), Call()
+
+        async def sent() -> AsyncIterator[bytes]:
+            yield bytes(WINDOW_BYTES)
+            yield b"x"
+
+        async with linked() as (worker, home):
+            at_home.serve(home)
+            await open_both(worker, home)
+            _, read = await forwarding_rpcs(worker, accepted)
+            assert isinstance(read, Streaming)
+            answer = asyncio.ensure_future(anext(read.answer(sent(), call)))
+            await asyncio.sleep(0)
+            for _ in range(2):
+                call.read()
+            await settled(home, worker)
+            assert accepted.count == 2
+            home.abort()
+            await asyncio.wait([answer])
+            assert accepted.count == 0
+            assert answer.exception() is not None
+
+    uvloop.run(run())
+
+
 def test_a_stream_that_ends_is_waited_for_no_longer() -> None:
     async def run() -> None:
         accepted, at_home = Accepted(), Home()
@@ -129,7 +194,7 @@ def test_a_stream_that_ends_is_waited_for_no_longer() -> None:
             await open_both(worker, home)
             _, read = await forwarding_rpcs(worker, accepted)
             assert isinstance(read, Streaming)
-            answers = read.answer(sent(), Call())
+            answers = read.answer((call := Call()).reading(sent()), call)
             answer = asyncio.ensure_future(anext(answers))
             await settled(home, worker)
             assert accepted.count == 2

@@ -35,6 +35,15 @@ class Call:
     def on_end(self, callback: Callable[[int, str], None]) -> None:
         self.callbacks.append(callback)
 
+    def on_message(self, callback: Callable[[], None]) -> None:
+        self.read = callback
+
+    async def reading(self, messages: AsyncIterator[Serialized]) -> AsyncIterator[Serialized]:
+        """Each is read when it is asked for."""
+        async for message in messages:
+            self.read()
+            yield message
+
 
 class Rpc:
     """Notes what it is given. Yields messages for ever, or reads none, as it is told."""
@@ -125,7 +134,7 @@ def test_a_client_sends_no_more_than_is_read() -> None:
             serve(home, rpc, inflight)
             await open_both(worker, home)
             _, deaf = await forwarding_rpcs(worker, Accepted())
-            answers = deaf.answer(messages(), Call())
+            answers = deaf.answer((call := Call()).reading(messages()), call)
             assert await anext(answers) == (b"begun",)
             await settled(home, worker)
             assert sent == WINDOW_BYTES

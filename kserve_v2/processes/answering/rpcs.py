@@ -159,6 +159,7 @@ class _StreamCall(_Call):
     """Any number of messages each way, with a task, which ends when nobody waits for it any more."""
 
     _task: "asyncio.Task[None] | None" = None
+    _told: Callable[[], None] | None = None
 
     def __init__(self, link: Link, number: int, metadata: bytes, inflight: InflightBytes) -> None:
         super().__init__(link, number, metadata)
@@ -176,6 +177,12 @@ class _StreamCall(_Call):
         """Have the answers made."""
         self.link.join(self.number, self)
         self._task = begin(work)
+
+    def on_message(self, callback: Callable[[], None]) -> None:
+        """See `calls.StreamContext`."""
+        self._told = callback
+        for _ in self._messages:
+            callback()
 
     async def requests(self) -> AsyncIterator[Serialized]:
         """The client's messages, as they come."""
@@ -223,6 +230,8 @@ class _StreamCall(_Call):
 
     def message(self, kind: int, payload: Payload) -> None:
         self._messages.append((kind, payload))
+        if self._told is not None:
+            self._told()
         if len(payload) >= COUNTED_BYTES:
             self._hold(len(payload))
         self._wake.set()

@@ -13,7 +13,17 @@ from kserve_v2.processes.frames import Payload
 from kserve_v2.processes.kinds import Kind
 from kserve_v2.processes.link import Link, Party
 from kserve_v2.processes.window import Window
-from kserve_v2.rpc.calls import Asked, Context, Direct, Metadata, Parts, Rpc, Serialized, Streaming
+from kserve_v2.rpc.calls import (
+    Asked,
+    Context,
+    Direct,
+    Metadata,
+    Parts,
+    Rpc,
+    Serialized,
+    StreamContext,
+    Streaming,
+)
 from kserve_v2.rpc.infer import Sliced
 from kserve_v2.rpc.servicer import MODEL_INFER
 
@@ -142,13 +152,14 @@ class _ForwardedStream:
         self._accepted = accepted
 
     async def answer(
-        self, messages: AsyncIterator[Serialized], context: Context
+        self, messages: AsyncIterator[Serialized], context: StreamContext
     ) -> AsyncGenerator[Parts, None]:
         """See `calls.Streaming`."""
         link = self._link
-        asked = _AskedStream()
+        asked = _AskedStream(self._accepted)
         context.on_end(asked.call_ended)
         number = link.ask(Kind.RPC_STREAM, (self._heads.head(context.metadata),), asked)
+        context.on_message(asked.has_read)
         sending = asyncio.create_task(self._send_all(number, asked, messages))
         try:
             while (payload := await asked.next()) is not None:
@@ -167,9 +178,8 @@ class _ForwardedStream:
     ) -> None:
         """Send the client's messages, no faster than the home takes them."""
         async for message in messages:
-            counted = self._accepted.take()
-            asked.sends(message, counted)
-            self._link.send(number, ACCEPTED if counted.accepted else PLAIN, (message,))
+            kind = ACCEPTED if asked.sends(message) else PLAIN
+            self._link.send(number, kind, (message,))
             del message
             await asked.window.room()
         self._link.end(number)
@@ -178,25 +188,33 @@ class _ForwardedStream:
 class _AskedStream(Party):
     """The answers of a stream, as they come."""
 
-    def __init__(self) -> None:
+    def __init__(self, accepted: Accepted) -> None:
         self.window = Window()
+        self._accepted = accepted
         self._answers: deque[Payload] = deque()
         self._wake = asyncio.Event()
         self._ended = False
         self._error: ServingError | None = None
         self.reason = b""
-        # Messages that the home has not taken.
+        # Messages that wait to be sent, and those that the home has not taken.
+        self._read: deque[Counted] = deque()
         self._sent: deque[Counted] = deque()
 
-    def sends(self, message: Serialized, counted: Counted) -> None:
-        """A message is about to be sent."""
+    def has_read(self) -> None:
+        """A message is there, however long there is no room for it."""
+        self._read.append(self._accepted.take(False if self._ended else None))
+
+    def sends(self, message: Serialized) -> bool:
+        """A message is about to be sent. Returns whether it is accepted."""
         self.window.spend(len(message))
-        self._sent.append(counted)
+        self._sent.append(self._read.popleft())
+        return self._sent[-1].accepted
 
     def over(self) -> None:
-        """Nothing that was sent is waited for any more."""
-        while self._sent:
-            self._sent.popleft().end()
+        """Nothing that was read or sent is waited for any more."""
+        self._ended = True
+        for counted in (*self._sent, *self._read):
+            counted.end()
 
     def call_ended(self, code: int, details: str) -> None:
         """The client gets this status."""
@@ -219,7 +237,6 @@ class _AskedStream(Party):
         self._wake.set()
 
     def answered(self, payload: Payload) -> None:
-        self._ended = True
         self.over()
         self.window.open()
         self._wake.set()

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from types import NoneType
 from typing import Any
@@ -107,6 +107,7 @@ class StreamingCall(Call):
     """
 
     _task: asyncio.Task[None] | None = None
+    _told: Callable[[], None] | None = None
 
     def __init__(self, owner: Owner, stream_id: int, head: RequestHead) -> None:
         super().__init__(owner, stream_id, head)
@@ -148,8 +149,16 @@ class StreamingCall(Call):
         if self._task is not None:
             self._task.cancel()
 
+    def on_message(self, callback: Callable[[], None]) -> None:
+        """See `calls.StreamContext`."""
+        self._told = callback
+        for _ in self._messages:
+            callback()
+
     def message_received(self, message: Serialized) -> None:
         self._messages.append(message)
+        if self._told is not None:
+            self._told()
         self._waiting_bytes += len(message)
         if self._waiting_bytes - self._held_bytes >= COUNTED_BYTES:
             self.hold(self._waiting_bytes)
@@ -188,6 +197,7 @@ class StreamingCall(Call):
     def _end(self, code: int, details: str) -> None:
         self._messages.clear()
         self._waiting_bytes = 0
+        self._told = None
         super()._end(code, details)
 
 
