@@ -56,12 +56,28 @@ def parse_long_texts(
     without = b"".join((*rest, text[at:]))
     try:
         document = orjson.loads(without)
-    except orjson.JSONDecodeError:
-        raise BrokenError(text, at, rest, only_texts=True) from None
+    except orjson.JSONDecodeError as error:
+        at, before = _before(error, rest, found)
+        raise BrokenError(text, at, before, only_texts=True) from None
     if type(document) is not dict or not (yield from fill(document, found, room)) or found:
         return None
     check_depth(document, without)
     return document
+
+
+def _before(
+    error: orjson.JSONDecodeError, rest: list[bytes | memoryview], found: Found
+) -> tuple[int, list[bytes | memoryview]]:
+    """Where the last long text before an error ends, and what stands for all as far as there."""
+    left, at, parts = len(error.doc[: error.pos].encode()), 0, 0
+    for number, each in enumerate(found.values()):
+        before, mark = rest[2 * number : 2 * number + 2]
+        left -= len(before) + len(mark)
+        if left < 0:
+            break
+        at += len(before) + len(each) + 2
+        parts += 2
+    return at, rest[:parts]
 
 
 def _cut_out(

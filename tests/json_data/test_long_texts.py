@@ -149,6 +149,26 @@ def test_where_base64_is_wrong(before: tuple[str, int], after: tuple[str, int], 
         check_the_same(json.dumps(document).encode(), (16 * 1024,))
 
 
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("wrong", [b"\\x", b"]", b"~", b","])
+def test_what_is_wrong_between_long_texts_is_found_in_slices(place: int, wrong: bytes) -> None:
+    parts = [
+        b'{"p":',
+        b'"%b"' % ("é" * 99).encode(),
+        b',"x":[',
+        b'"%b"' % CODED.encode(),
+        b"],",
+        b'"q":',
+        b"1}",
+    ]
+    parts.insert([0, 2, 3, 5][place] + 1, wrong)
+    text = b"".join(parts)
+    read, fill = READERS[1]
+    found = at_once(or_error(parse_long_texts(text, lambda _: True, fill, 16)))
+    assert isinstance(found, InvalidArgumentError)
+    assert found.message == outcome(read, text, None, SIGNATURES[0])
+
+
 def test_a_text_without_a_list_is_read_in_slices() -> None:
     read, fill = READERS[1]
     for document in ({"x": CODED}, {"x": CODED, "p": CODED}):
