@@ -22,10 +22,12 @@ NOTHING = Response(status_code=404)
 async def linked(inflight: InflightBytes | None = None) -> AsyncIterator[tuple[Link, Link]]:
     """The ends of a worker and of its home. `inflight`: what the home counts large payloads in."""
     worker, home = Link(home=False), Link(home=True, inflight=inflight)
-    yield worker, home
-    for link in (worker, home):
-        link.close()
-        await link.closed
+    try:
+        yield worker, home
+    finally:
+        for link in (worker, home):
+            link.close()
+            await link.closed
 
 
 async def open_both(worker: Link, home: Link) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple
 
 import uvloop
 from starlette.types import Message, Receive, Scope, Send
@@ -16,6 +17,7 @@ from kserve_v2.processes.answering.answering import Answering
 from kserve_v2.processes.forwarding.app import ForwardingApp
 from kserve_v2.processes.forwarding.rpcs import forwarding_rpcs
 from kserve_v2.processes.heads import make_scope
+from kserve_v2.processes.link import Link
 from kserve_v2.processes.window import WINDOW_BYTES
 from kserve_v2.rpc.calls import Asked, Context, Direct, Parts, Serialized, Streaming
 from tests.processes.ends import NOTHING, linked, open_both
@@ -60,6 +62,28 @@ class Home:
         Answering(self.app, None, rpcs, InflightBytes(sys.maxsize)).serve(link)
 
 
+class AskedStream(NamedTuple):
+    """The ends that a stream goes through, what the worker counts, what the home does, and the answers."""
+
+    worker: Link
+    home: Link
+    accepted: Accepted
+    at_home: Home
+    answers: AsyncGenerator[Parts, None]
+
+
+@asynccontextmanager
+async def asked(messages: AsyncIterator[Serialized], call: Call) -> AsyncIterator[AskedStream]:
+    """A stream with these messages that a worker hands to its home. Whoever takes the answers begins it."""
+    accepted, at_home = Accepted(), Home()
+    async with linked() as (worker, home):
+        at_home.serve(home)
+        await open_both(worker, home)
+        _, read = await forwarding_rpcs(worker, accepted)
+        assert isinstance(read, Streaming)
+        yield AskedStream(worker, home, accepted, at_home, read.answer(messages, call))
+
+
 def test_a_call_counts_until_its_client_has_left() -> None:
     async def run() -> None:
         accepted, at_home = Accepted(), Home()
@@ -84,19 +108,14 @@ def test_a_call_counts_until_its_client_has_left() -> None:
 
 def test_a_message_of_a_stream_counts_until_the_home_has_begun_it() -> None:
     async def run() -> None:
-        accepted, at_home = Accepted(), Home()
+        call = Call()
         messages: asyncio.Queue[bytes] = asyncio.Queue()
 
         async def sent() -> AsyncIterator[bytes]:
             while message := await messages.get():
                 yield message
 
-        async with linked() as (worker, home):
-            at_home.serve(home)
-            await open_both(worker, home)
-            _, read = await forwarding_rpcs(worker, accepted)
-            assert isinstance(read, Streaming)
-            answers = read.answer((call := Call()).reading(sent()), call)
+        async with asked(call.reading(sent()), call) as (worker, home, accepted, at_home, answers):
             answer = asyncio.ensure_future(anext(answers))
             for _ in range(3):
                 messages.put_nowait(b"in time")
@@ -119,19 +138,14 @@ def test_a_message_is_in_time_where_one_before_it_waits_for_room() -> None:
     """Its connection has read it, and the stream has not asked for it yet."""
 
     async def run() -> None:
-        accepted, at_home, call = Accepted(), Home(), Call()
+        call = Call()
 
         async def sent() -> AsyncIterator[bytes]:
             yield bytes(WINDOW_BYTES)
             for _ in range(3):
                 yield b"x"
 
-        async with linked() as (worker, home):
-            at_home.serve(home)
-            await open_both(worker, home)
-            _, read = await forwarding_rpcs(worker, accepted)
-            assert isinstance(read, Streaming)
-            answers = read.answer(sent(), call)
+        async with asked(sent(), call) as (worker, home, accepted, at_home, answers):
             answer = asyncio.ensure_future(anext(answers))
             await asyncio.sleep(0)
             for _ in range(3):
@@ -155,18 +169,14 @@ def test_a_message_is_in_time_where_one_before_it_waits_for_room() -> None:
 
 def test_what_waits_in_a_stream_is_not_waited_for_once_it_ends() -> None:
     async def run() -> None:
-        accepted, at_home, call = Accepted(), Home(), Call()
+        call = Call()
 
         async def sent() -> AsyncIterator[bytes]:
             yield bytes(WINDOW_BYTES)
             yield b"x"
 
-        async with linked() as (worker, home):
-            at_home.serve(home)
-            await open_both(worker, home)
-            _, read = await forwarding_rpcs(worker, accepted)
-            assert isinstance(read, Streaming)
-            answer = asyncio.ensure_future(anext(read.answer(sent(), call)))
+        async with asked(sent(), call) as (worker, home, accepted, _, answers):
+            answer = asyncio.ensure_future(anext(answers))
             await asyncio.sleep(0)
             for _ in range(2):
                 call.read()
@@ -182,19 +192,14 @@ def test_what_waits_in_a_stream_is_not_waited_for_once_it_ends() -> None:
 
 def test_a_stream_that_ends_is_waited_for_no_longer() -> None:
     async def run() -> None:
-        accepted, at_home = Accepted(), Home()
+        call = Call()
 
         async def sent() -> AsyncIterator[bytes]:
             yield b"one"
             yield b"two"
             await asyncio.Event().wait()
 
-        async with linked() as (worker, home):
-            at_home.serve(home)
-            await open_both(worker, home)
-            _, read = await forwarding_rpcs(worker, accepted)
-            assert isinstance(read, Streaming)
-            answers = read.answer((call := Call()).reading(sent()), call)
+        async with asked(call.reading(sent()), call) as (worker, home, accepted, _, answers):
             answer = asyncio.ensure_future(anext(answers))
             await settled(home, worker)
             assert accepted.count == 2

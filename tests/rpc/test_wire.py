@@ -67,16 +67,9 @@ class Wire:
         """Send bytes."""
         self.socket.sendall(data)
 
-    def call(
-        self,
-        stream_id: int,
-        data: bytes | None = None,
-        flags: int = 1,
-        between: bytes = b"",
-        **changes: bytes,
-    ) -> None:
+    def call(self, stream_id: int, *data_and_flags: Any, **changes: Any) -> None:
         """Send `call_frames`."""
-        self.send(self.call_frames(stream_id, data, flags, between, **changes))
+        self.send(self.call_frames(stream_id, *data_and_flags, **changes))
 
     def call_frames(
         self,
